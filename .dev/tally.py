@@ -38,7 +38,9 @@ def count_ctest(text):
 def add(tally, log):
     with open(log, encoding="utf-8", errors="replace") as file:
         text = file.read()
-    if CTEST_RESULT.search(text):
+    if "No tests were found" in text:
+        passed = failed = 0
+    elif CTEST_RESULT.search(text):
         passed, failed = count_ctest(text)
     else:
         counts = COUNT_LINE.findall(text)

@@ -47,6 +47,11 @@ run_tests() {
     fi
     checked build-debug build debug -DKAMIYO_WERROR=ON
     checked build-asan build asan -DKAMIYO_WERROR=ON
+    if [ -z "$filter" ]; then
+        for check in $built_checks; do
+            checked "$check" "tests/lint/$check"
+        done
+    fi
     counted unit-debug ctest_in debug
     counted unit-asan ctest_in asan
     if [ -x tests/functional/run ] && [ -x build/asan/kamiyo-gateway ]; then

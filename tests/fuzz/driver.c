@@ -38,7 +38,7 @@ static bool replay_file(const char *path)
         (void)fclose(file); /* nothing was written to it */
         return false;
     }
-    (void)fclose(file); /* nothing was written to it */
+    (void)fclose(file);                       /* nothing was written to it */
     (void)LLVMFuzzerTestOneInput(data, size); /* its result only steers libFuzzer's corpus */
     free(data);
     return true;
