@@ -44,10 +44,12 @@ PIECES = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])
 
 
 def code_only(text):
-    """C text with comments and literals blanked, each line kept at its number."""
+    """C text with comments and literals blanked, every other character where it was."""
     def blank(match):
         piece = match.group(0)
-        return re.sub(r"[^\n]", " ", piece) if piece[0] == "/" else piece[0] + piece[0]
+        if piece[0] == "/":
+            return re.sub(r"[^\n]", " ", piece)
+        return piece[0] + " " * (len(piece) - 2) + piece[0]
     return PIECES.sub(blank, text)
 
 
