@@ -37,7 +37,13 @@ ctest_in() {
 }
 
 functional_in() {
-    KAMIYO_GATEWAY="$root/build/$1/kamiyo-gateway" KAMIYO_BUILD_DIR="$root/build/$1" tests/functional/run ${filter:+"$filter"}
+    local chosen=(--preset "$1" -j "$jobs" ${filter:+-k "$filter"})
+    if [ -n "$filter" ] && [ -z "$(tests/functional/run "${chosen[@]}" --list)" ]; then
+        echo "no functional test is called that"
+        echo "0 passed, 0 failed"
+        return
+    fi
+    tests/functional/run "${chosen[@]}"
 }
 
 run_tests() {
