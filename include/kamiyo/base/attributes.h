@@ -9,7 +9,7 @@
 /* The caller must look at the result. */
 #define MUST_CHECK __attribute__((warn_unused_result))
 /* Argument `format_index` is a printf format for the arguments from `first_index` on. */
-#define PRINTF_LIKE(format_index, first_index)                                                     \
+#define PRINTF_LIKE(format_index, first_index) \
     __attribute__((format(printf, format_index, first_index)))
 /* The function does not return. */
 #define NO_RETURN __attribute__((noreturn))
@@ -19,5 +19,5 @@
 /* Number of elements of an array (not of a pointer). */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 /* The struct of type `type` whose member `member` is at `pointer`. */
-#define CONTAINER_OF(pointer, type, member)                                                        \
+#define CONTAINER_OF(pointer, type, member) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

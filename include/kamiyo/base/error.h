@@ -23,9 +23,13 @@ void error_set(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Put "prefix: " before the text that is there. */
 void error_prefix(struct error *error, const char *format, ...) PRINTF_LIKE(2, 3);
 
-enum error_severity { ERROR_FATAL, ERROR_WARNING };
+enum error_severity {
+    ERROR_FATAL,
+    ERROR_WARNING
+};
 
-/* A place in a file: line and column count from 1; line 0 = no place (an environment variable, a flag). */
+/* A place in a file: line and column count from 1; line 0 = no place (an environment variable, a
+ * flag). */
 struct error_place {
     int line;
     int column;

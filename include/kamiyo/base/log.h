@@ -18,26 +18,32 @@
  * have no full stop; text from a peer is quoted and escaped by the caller.
  * Never a key, a token or a password.
  */
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
-enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+enum log_level {
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_ERROR
+};
+enum log_format {
+    LOG_FORMAT_TEXT,
+    LOG_FORMAT_JSON
+};
 
 /*
  * Set where and how to log; `path` NULL or "" = stderr. May be called again on
  * a reload. False and *error when the file cannot be opened: nothing changes.
  */
-bool log_open(const char *path,
-              enum log_level level,
-              enum log_format format,
-              struct error *error) MUST_CHECK;
+bool log_open(const char *path, enum log_level level, enum log_format format, struct error *error)
+    MUST_CHECK;
 /* Open the file again under its name (after a rotation). Keeps the old one if that fails. */
 void log_reopen(void);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
-#define log_debug(...)                                                                             \
-    do {                                                                                           \
-        if (log_enabled(LOG_LEVEL_DEBUG))                                                          \
-            log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);                                               \
+#define log_debug(...)                               \
+    do {                                             \
+        if (log_enabled(LOG_LEVEL_DEBUG))            \
+            log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
     } while (0)
 #define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
@@ -52,4 +58,7 @@ struct log_gate {
     _Atomic long long next_ms;
     _Atomic unsigned long suppressed;
 };
-bool log_gate_open(struct log_gate *gate, long long now_ms, long long interval_ms, unsigned long *left_out);
+bool log_gate_open(struct log_gate *gate,
+                   long long now_ms,
+                   long long interval_ms,
+                   unsigned long *left_out);

@@ -11,13 +11,13 @@
  * the caller first, and large tables use mem_try_alloc and handle NULL.
  * What is returned is freed with mem_free.
  */
-void *mem_alloc(size_t size) MUST_CHECK;              /* uninitialised */
-void *mem_alloc_zero(size_t size) MUST_CHECK;         /* zeroed */
+void *mem_alloc(size_t size) MUST_CHECK;      /* uninitialised */
+void *mem_alloc_zero(size_t size) MUST_CHECK; /* zeroed */
 void *mem_resize(void *memory, size_t size) MUST_CHECK;
-char *mem_copy_string(const char *text) MUST_CHECK;   /* NULL gives NULL */
+char *mem_copy_string(const char *text) MUST_CHECK;               /* NULL gives NULL */
 char *mem_copy_bytes(const void *data, size_t length) MUST_CHECK; /* with a 0 after it */
-void *mem_try_alloc_zero(size_t size) MUST_CHECK;     /* NULL when there is none */
-void mem_free(void *memory);                          /* NULL is fine */
+void *mem_try_alloc_zero(size_t size) MUST_CHECK;                 /* NULL when there is none */
+void mem_free(void *memory);                                      /* NULL is fine */
 /* Overwrite a secret so that the compiler cannot drop it. */
 void mem_wipe(void *memory, size_t length);
 
@@ -34,6 +34,7 @@ struct mem_pool {
 };
 
 void mem_pool_init(struct mem_pool *pool, size_t block_size, size_t keep);
-void mem_pool_clear(struct mem_pool *pool); /* frees the spare blocks; blocks that are out stay valid */
+void mem_pool_clear(
+    struct mem_pool *pool); /* frees the spare blocks; blocks that are out stay valid */
 void *mem_pool_take(struct mem_pool *pool) MUST_CHECK; /* uninitialised */
 void mem_pool_give(struct mem_pool *pool, void *block);

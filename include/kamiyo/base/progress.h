@@ -12,4 +12,7 @@
  * and afterwards `done` cannot run. The handle is null in effect once `done`
  * begins: the callee forgets it first.
  */
-enum progress { PROGRESS_DONE, PROGRESS_PENDING };
+enum progress {
+    PROGRESS_DONE,
+    PROGRESS_PENDING
+};

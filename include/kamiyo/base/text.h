@@ -36,7 +36,8 @@ void text_append_format(struct text *text, const char *format, ...) PRINTF_LIKE(
  * and controls escaped, bytes that are not UTF-8 as U+FFFD.
  */
 void text_append_json(struct text *text, struct slice bytes);
-/* The bytes with everything but printable ASCII as \xNN, for a log line; quotes and backslashes escaped. */
+/* The bytes with everything but printable ASCII as \xNN, for a log line; quotes and backslashes
+ * escaped. */
 void text_append_quoted(struct text *text, struct slice bytes);
 /* Write a 0 after the text, cutting its last byte if it is full; capacity must not be 0. */
 const char *text_terminate(struct text *text);
@@ -48,9 +49,11 @@ bool text_parse_size(struct slice text, uint64_t *bytes) MUST_CHECK;
 /* The shortest exact form: 1500 -> "1500ms", 60000 -> "1m". At least 24 bytes at `out`. */
 const char *text_format_duration(int64_t ms, char out[24]);
 
-/* The number of single-byte edits and swaps of neighbours between two names of up to 64 bytes; SIZE_MAX beyond. */
+/* The number of single-byte edits and swaps of neighbours between two names of up to 64 bytes;
+ * SIZE_MAX beyond. */
 size_t text_distance(struct slice a, struct slice b);
-/* The one of `names` (ended by NULL) that is nearest to `given` and near enough to be meant, or NULL. */
+/* The one of `names` (ended by NULL) that is nearest to `given` and near enough to be meant, or
+ * NULL. */
 const char *text_nearest(struct slice given, const char *const *names);
 
 /* RFC 9110 5.6.7 "Sun, 06 Nov 1994 08:49:37 GMT"; 30 bytes with the terminator. */

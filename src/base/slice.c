@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slices: comparing, cutting and reading runs of bytes that belong to someone
+ * else. Nothing here allocates, knows a locale or needs a terminator.
+ */
+#include "kamiyo/base/slice.h"
+
+#include <string.h>
+
+static unsigned char lower(unsigned char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte | 0x20) : byte;
+}
+
+struct slice slice_of(const char *text)
+{
+    return (struct slice){text, text != NULL ? strlen(text) : 0};
+}
+
+bool slice_equal(struct slice a, struct slice b)
+{
+    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
+}
+
+bool slice_equal_ignore_case(struct slice a, struct slice b)
+{
+    if (a.length != b.length)
+        return false;
+    for (size_t i = 0; i < a.length; i++)
+        if (lower((unsigned char)a.data[i]) != lower((unsigned char)b.data[i]))
+            return false;
+    return true;
+}
+
+bool slice_starts_with(struct slice text, struct slice prefix)
+{
+    return text.length >= prefix.length &&
+           (prefix.length == 0 || memcmp(text.data, prefix.data, prefix.length) == 0);
+}
+
+struct slice slice_trim(struct slice text)
+{
+    while (text.length > 0 && (*text.data == ' ' || *text.data == '\t')) {
+        text.data++;
+        text.length--;
+    }
+    while (text.length > 0 &&
+           (text.data[text.length - 1] == ' ' || text.data[text.length - 1] == '\t'))
+        text.length--;
+    return text;
+}
+
+size_t slice_find(struct slice text, char byte)
+{
+    const char *found = text.length > 0 ? memchr(text.data, byte, text.length) : NULL;
+    return found != NULL ? (size_t)(found - text.data) : text.length;
+}
+
+bool slice_cut(struct slice *rest, char separator, struct slice *part)
+{
+    if (rest->data == NULL)
+        return false;
+    size_t length = slice_find(*rest, separator);
+    *part = (struct slice){rest->data, length};
+    if (length == rest->length)
+        *rest = (struct slice){NULL, 0};
+    else
+        *rest = (struct slice){rest->data + length + 1, rest->length - length - 1};
+    return true;
+}
+
+bool slice_parse_u64(struct slice text, uint64_t *value)
+{
+    uint64_t sum = 0;
+    if (text.length == 0)
+        return false;
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(sum, 10u, &sum) ||
+            __builtin_add_overflow(sum, (uint64_t)(text.data[i] - '0'), &sum))
+            return false;
+    }
+    *value = sum;
+    return true;
+}
