@@ -299,18 +299,48 @@ const char *text_nearest(struct slice given, const char *const *names)
     return nearest;
 }
 
+/* The last `count` decimal digits of `value`, without a terminator. */
+static char *put_digits(char *out, int value, int count)
+{
+    for (int i = count - 1; i >= 0; i--) {
+        out[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return out + count;
+}
+
+static char *put_text(char *out, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(out, text, length);
+    return out + length;
+}
+
+static char *put_time_of_day(char *out, const struct tm *tm)
+{
+    out = put_digits(out, tm->tm_hour, 2);
+    *out++ = ':';
+    out = put_digits(out, tm->tm_min, 2);
+    *out++ = ':';
+    return put_digits(out, tm->tm_sec, 2);
+}
+
 void text_format_http_date(int64_t unix_seconds, char out[TEXT_HTTP_DATE_SIZE])
 {
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char days[7][6] = {"Sun, ", "Mon, ", "Tue, ", "Wed, ", "Thu, ", "Fri, ", "Sat, "};
+    static const char months[12][6] = {" Jan ", " Feb ", " Mar ", " Apr ", " May ", " Jun ",
+                                       " Jul ", " Aug ", " Sep ", " Oct ", " Nov ", " Dec "};
     struct tm tm;
     time_t seconds = (time_t)unix_seconds;
     if (gmtime_r(&seconds, &tm) == NULL)
         tm = (struct tm){.tm_mday = 1, .tm_year = 70, .tm_wday = 4};
-    snprintf(out, TEXT_HTTP_DATE_SIZE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday % 7],
-             tm.tm_mday % 100, months[tm.tm_mon % 12], (tm.tm_year + 1900) % 10000,
-             tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
+    out = put_text(out, days[tm.tm_wday % 7]);
+    out = put_digits(out, tm.tm_mday, 2);
+    out = put_text(out, months[tm.tm_mon % 12]);
+    out = put_digits(out, tm.tm_year + 1900, 4);
+    *out++ = ' ';
+    out = put_text(put_time_of_day(out, &tm), " GMT");
+    *out = '\0';
 }
 
 void text_format_timestamp(int64_t unix_ms, char out[TEXT_TIMESTAMP_SIZE])
@@ -319,7 +349,15 @@ void text_format_timestamp(int64_t unix_ms, char out[TEXT_TIMESTAMP_SIZE])
     time_t seconds = (time_t)(unix_ms / 1000);
     if (unix_ms < 0 || gmtime_r(&seconds, &tm) == NULL)
         tm = (struct tm){.tm_mday = 1, .tm_year = 70};
-    snprintf(out, TEXT_TIMESTAMP_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-             (tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100, tm.tm_mday % 100, tm.tm_hour % 100,
-             tm.tm_min % 100, tm.tm_sec % 100, (int)(unix_ms < 0 ? 0 : unix_ms % 1000));
+    out = put_digits(out, tm.tm_year + 1900, 4);
+    *out++ = '-';
+    out = put_digits(out, tm.tm_mon + 1, 2);
+    *out++ = '-';
+    out = put_digits(out, tm.tm_mday, 2);
+    *out++ = 'T';
+    out = put_time_of_day(out, &tm);
+    *out++ = '.';
+    out = put_digits(out, unix_ms < 0 ? 0 : (int)(unix_ms % 1000), 3);
+    *out++ = 'Z';
+    *out = '\0';
 }
