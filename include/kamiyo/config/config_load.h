@@ -24,12 +24,17 @@ struct config_overrides {
 
 /*
  * NULL when there is any error of severity FATAL; warnings are added in any case. A Redis URL
- * that cannot be used is a warning here with key "redis.url" (the caller of `check` makes it an error).
- * `getenv_fn` is getenv, or a test's own.
+ * that cannot be used is a warning here with key "redis.url" (the caller of `check` makes it an
+ * error). `getenv_fn` is getenv, or a test's own.
  */
 typedef const char *config_getenv_fn(const char *name);
 struct config *config_load(const struct config_overrides *overrides,
                            config_getenv_fn *getenv_fn,
                            struct error_list *errors) MUST_CHECK;
-/* Print the list as `check` and a refused start do: file:line:column: key: message, source line, caret. Returns text allocated with mem. */
+/*
+ * The list as `check` and a refused start show it: file:line:column: key: message, the source
+ * line and a caret; or as one JSON object for machines. The text is allocated with mem. Files are
+ * read again for their lines; values of secret keys are masked.
+ */
 char *config_format_errors(const struct error_list *errors) MUST_CHECK;
+char *config_format_errors_json(const struct error_list *errors) MUST_CHECK;

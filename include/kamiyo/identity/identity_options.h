@@ -8,7 +8,8 @@
 #include "kamiyo/limit/limit_options.h"
 #include "kamiyo/net/addr.h"
 
-/* Who names the client, and how users prove who they are; contract section 2. Strings are owned by the holder. */
+/* Who names the client, and how users prove who they are; contract section 2. Strings are owned by
+ * the holder. */
 
 enum client_ip_header {
     CLIENT_IP_X_FORWARDED_FOR,
@@ -21,7 +22,7 @@ enum client_ip_header {
 struct client_ip_options {
     struct addr_range *trusted; /* CIDRs; `private` and `loopback` are expanded */
     size_t trusted_count;
-    bool trust_unix;            /* `loopback` names unix peers too */
+    bool trust_unix; /* `loopback` names unix peers too */
     enum client_ip_header header;
     int hops; /* 0 = walk from the right */
     int ipv4_prefix;
@@ -50,12 +51,24 @@ struct jwt_options {
     int64_t leeway_ms;
 };
 
-enum api_key_header_kind { API_KEY_HEADER_FIELD, API_KEY_HEADER_AUTHORIZATION };
+enum api_key_header_kind {
+    API_KEY_HEADER_FIELD,
+    API_KEY_HEADER_AUTHORIZATION
+};
+
+/* One line of the keys file. */
+struct api_key_entry {
+    uint8_t sha256[32]; /* of the key */
+    char *user;
+    char *tier; /* "" = none named */
+};
 
 struct api_key_options {
     char **headers; /* field names; "Authorization" = its Bearer scheme */
     size_t header_count;
-    char *keys_file; /* "" = none */
+    char *keys_file;            /* "" = none */
+    struct api_key_entry *keys; /* what stands in keys_file; no digest twice */
+    size_t key_count;
     bool redis_lookup;
     char *redis_prefix;
     int64_t cache_ms;
