@@ -32,7 +32,7 @@ quietly() {
 
 # Debian's packages start their daemons; a developer's machine should not get a Redis on port 6379 for having run the tests.
 apt_install() {
-    local policy=/usr/sbin/policy-rc.d made= status=0
+    local policy=/usr/sbin/policy-rc.d made='' status=0
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
@@ -46,22 +46,20 @@ apt_install() {
 
 # need PACKAGE...: installs those that are missing. `a|b` means whichever of the two the machine's Debian has.
 need() {
-    local package name missing= chosen
+    local package name missing=''
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         say "this is no Debian: taking it on trust that these are installed: $*"
         return 0
     fi
     for package in "$@"; do
-        chosen=
         for name in ${package//|/ }; do
             is_installed "$name" && continue 2
-            chosen=${chosen:-$name}
         done
         missing="$missing ${package}"
     done
     [ -n "$missing" ] || return 0
     quietly as_root apt-get update -qq || die "apt-get update failed"
-    local install=
+    local install=''
     for package in $missing; do
         for name in ${package//|/ }; do
             if [ -n "$(apt-cache madison "$name" 2>/dev/null)" ]; then
@@ -108,19 +106,19 @@ unpack_from_trixie() {
     rm -rf "$apt"
 }
 
-# Only the suites bookworm and bookworm-updates of Debian sources, as one-line and as deb822 entries. The security archive is left
-# out: its suite may be empty for a new release, and what is fetched here is in the main one.
+# Only the entries whose suite is bookworm itself (or its alias), one-line and deb822. The updates and security archives are left out:
+# what is fetched here is in the main one.
 trixie_sources() {
     local apt=$1 file
     : >"$apt/sources.list"
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
         [ -e "$file" ] || continue
-        sed -nE '/^deb[[:space:]].*[[:space:]]bookworm[[:space:]]/s/([[:space:]])bookworm([[:space:]])/\1trixie\2/p' "$file" >>"$apt/sources.list"
+        sed -nE '/^deb[[:space:]]/s/([[:space:]])(bookworm|oldstable)([[:space:]])/\1trixie\3/p' "$file" >>"$apt/sources.list"
     done
     for file in /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue
         # A paragraph at a time: those that name the suite bookworm, with that one suite alone.
-        awk -v RS= -v ORS='\n\n' '/(^|\n)Suites:[^\n]*[ \t]bookworm([ \t\n]|$)/ {
+        awk -v RS= -v ORS='\n\n' '/(^|\n)Suites:[^\n]*[ \t](bookworm|oldstable)([ \t\n]|$)/ {
             sub(/Suites:[^\n]*/, "Suites: trixie"); print }' "$file" >"$apt/sources.list.d/$(basename "$file")"
     done
     grep -rqs trixie "$apt/sources.list" "$apt/sources.list.d" || die "no Debian source for bookworm found under /etc/apt"
