@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # `./dev run` and `./dev bench`. Sourced by ./dev.
 
-# Ends what `run` started, whichever way the shell goes.
+# Ends what `run` started, whichever way the shell goes: the last first, so that the gateway drains before its upstream goes.
 children=()
 stop_children() {
-    local pid
+    local i
     trap - EXIT INT TERM
-    for pid in "${children[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || : # it may have ended by itself
+    for ((i = ${#children[@]} - 1; i >= 0; i--)); do
+        kill -TERM "${children[i]}" 2>/dev/null || : # it may have ended by itself
+        wait "${children[i]}" || :                   # how it ended is known to whoever cares
     done
-    wait
 }
 
 # A free port of 127.0.0.1, so that a second ./dev run does not meet the first.
