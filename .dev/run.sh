@@ -50,7 +50,7 @@ run() {
 
 bench() {
     [ -x tests/bench/run ] || die "tests/bench/run is missing"
-    need python3 redis-server haproxy nginx-light wrk
+    need python3 'redis-server|valkey-server' haproxy 'nginx-light|nginx-core|nginx' wrk strace
     build release >&2
     exec tests/bench/run "$@"
 }
