@@ -18,7 +18,8 @@
 struct client_ip {
     struct addr addr;
     bool is_peer_trusted;
-    bool has_untrusted_fields; /* forwarding fields came from a peer that is not trusted; for the doctor */
+    bool has_untrusted_fields; /* forwarding fields came from a peer that is not trusted; for the
+                                  doctor */
     bool is_chain_short;       /* fewer entries than hops */
 };
 
@@ -28,4 +29,6 @@ void client_ip_find(const struct client_ip_options *options,
                     struct client_ip *client);
 bool client_ip_is_trusted(const struct client_ip_options *options, const struct addr *peer);
 /* The bucket key "ip:..." with prefixes applied; at least 64 bytes at `out`. Returns its length. */
-size_t client_ip_format_key(const struct client_ip_options *options, const struct addr *addr, char out[64]);
+size_t client_ip_format_key(const struct client_ip_options *options,
+                            const struct addr *addr,
+                            char out[64]);

@@ -6,10 +6,13 @@
 #include <stdint.h>
 
 #include "kamiyo/base/attributes.h"
+#include "kamiyo/base/clock.h"
+#include "kamiyo/base/error.h"
 #include "kamiyo/base/progress.h"
 #include "kamiyo/base/slice.h"
 #include "kamiyo/http/message.h"
 #include "kamiyo/identity/identity_options.h"
+#include "kamiyo/identity/key_source.h"
 #include "kamiyo/net/addr.h"
 
 /*
@@ -29,24 +32,78 @@ struct identity_call;
 #define IDENTITY_MAX_KEY_BYTES  144 /* "user:" + 128, or "ip:" + address + "/128" */
 #define IDENTITY_MAX_TIER_BYTES 32
 
-enum identity_kind { IDENTITY_USER, IDENTITY_ADDRESS };
+enum identity_kind {
+    IDENTITY_USER,
+    IDENTITY_ADDRESS
+};
 
 struct identity {
     enum identity_kind kind;
     uint8_t key_length;
-    uint8_t tier_length;            /* 0 = the method named none */
+    uint8_t tier_length;                /* 0 = the method named none */
     char key[IDENTITY_MAX_KEY_BYTES];   /* "user:123" or "ip:192.0.2.0/24"; not terminated */
-    char tier[IDENTITY_MAX_TIER_BYTES]; /* as the method named it, unchecked against the tiers; not terminated */
-    bool has_spent_failures;        /* answer 429 with window "failures" */
-    int64_t failures_wait_ms;       /* then: until the budget has a token again */
+    char tier[IDENTITY_MAX_TIER_BYTES]; /* as the method named it, unchecked against the tiers; not
+                                           terminated */
+    bool has_spent_failures;            /* answer 429 with window "failures" */
+    int64_t failures_wait_ms;           /* then: until the budget has a token again */
     int64_t failures_limit;
 };
+
+/*
+ * What the chain reads of the configuration: keys, secrets, public keys.
+ * Immutable once made; counted by references from any thread. Secrets are
+ * wiped when the last reference goes.
+ */
+struct identity_config;
+
+/*
+ * Copies what it needs and reads the public keys' PEM files. NULL and *error
+ * when a file cannot be read, holds no public key, or one of a kind that no
+ * listed algorithm uses. The reference is the caller's.
+ */
+struct identity_config *identity_config_create(const struct identity_options *options,
+                                               const struct client_ip_options *client_ip,
+                                               struct error *error) MUST_CHECK;
+struct identity_config *identity_config_ref(struct identity_config *config);
+void identity_config_unref(struct identity_config **config);
+
+/*
+ * The budget of keys and tokens that do not verify, of one address
+ * (identity.failures). The application brings it, over buckets in the local
+ * table. `key` is the address's bucket key, "ip:...".
+ */
+struct identity_budget {
+    /* Nothing left? Then the time until there is, and the limit that was hit. */
+    bool (*spent)(void *arg, struct slice key, int64_t *wait_ms, int64_t *limit);
+    void (*charge)(void *arg, struct slice key); /* one failure */
+    void *arg;
+};
+
+/*
+ * A chain takes a reference of its own to `config`. `source` (NULL = none) is
+ * asked for keys that no keys file names, and must outlive the chain; `budget`
+ * is copied, NULL = no budget.
+ */
+struct identity_chain *identity_chain_create(struct identity_config *config,
+                                             struct key_source *source,
+                                             const struct identity_budget *budget) MUST_CHECK;
+/*
+ * After a reload: go on with another configuration and source. Calls that are pending end by the
+ * source that they began with. What the source said is kept for its time; verified tokens are
+ * forgotten.
+ */
+void identity_chain_configure(struct identity_chain *chain,
+                              struct identity_config *config,
+                              struct key_source *source);
+/* Every call must have ended or been cancelled. */
+void identity_chain_destroy(struct identity_chain **chain);
 
 /* Borrowed during the call only. */
 struct identity_query {
     const struct http_request_head *request;
     const struct addr *client; /* as client_ip found it, before prefixes */
     bool is_peer_trusted;
+    const struct clock_time *now;
 };
 
 typedef void identity_done_fn(void *arg, const struct identity *identity);

@@ -8,7 +8,8 @@
 #include "kamiyo/limit/limit_options.h"
 #include "kamiyo/net/addr.h"
 
-/* Tiers, routes and lists as the configuration read them; the route table is built from this. Strings are owned by the holder. */
+/* Tiers, routes and lists as the configuration read them; the route table is built from this.
+ * Strings are owned by the holder. */
 
 struct route_tier_options {
     char *name;
@@ -17,8 +18,8 @@ struct route_tier_options {
 };
 
 struct route_options {
-    char *name;    /* "" = none */
-    char **paths;  /* exact, or a prefix ending in "*"; none = every path */
+    char *name;   /* "" = none */
+    char **paths; /* exact, or a prefix ending in "*"; none = every path */
     size_t path_count;
     char **methods;
     size_t method_count;
@@ -26,7 +27,7 @@ struct route_options {
     size_t host_count;
     char **headers; /* names of fields that must be present */
     size_t header_count;
-    bool is_exempt; /* limit: none */
+    bool is_exempt;                   /* limit: none */
     struct route_tier_options *tiers; /* own buckets; none = the identity's tier */
     size_t tier_count;
     int64_t cost;

@@ -26,8 +26,8 @@ struct route_tier {
 };
 
 struct route {
-    struct slice name;  /* empty = none; metrics call it "default" */
-    size_t index;       /* dense, 0 = the default route that matches everything */
+    struct slice name; /* empty = none; metrics call it "default" */
+    size_t index;      /* dense, 0 = the default route that matches everything */
     bool is_exempt;
     bool has_own_tiers; /* its buckets carry its name */
     bool is_shadow;
@@ -49,10 +49,11 @@ const struct route *route_table_find(const struct route_table *table,
 size_t route_table_count(const struct route_table *table); /* routes, the default one included */
 
 /*
- * The identity's tier: `name` as the identity gave it, else (empty or unknown) `free` for a user where that exists,
- * `anonymous` for all others. Never NULL.
+ * The identity's tier: `name` as the identity gave it, else (empty or unknown) `free` for a user
+ * where that exists, `anonymous` for all others. Never NULL.
  */
-const struct route_tier *route_table_tier(const struct route_table *table, struct slice name, bool is_user);
+const struct route_tier *
+route_table_tier(const struct route_table *table, struct slice name, bool is_user);
 size_t route_table_tier_count(const struct route_table *table);
 const struct route_tier *route_table_tier_at(const struct route_table *table, size_t index);
 /* What limits this tier on this route: NULL = nothing does. */
@@ -63,7 +64,11 @@ const struct route *route_table_at(const struct route_table *table, size_t index
 /* Whether the charge is given back for an upstream's (or the gateway's own 502 to 504) status. */
 bool route_refunds(const struct route_table *table, const struct route *route, int status);
 
-enum route_verdict { ROUTE_NEITHER, ROUTE_ALLOWED, ROUTE_DENIED };
+enum route_verdict {
+    ROUTE_NEITHER,
+    ROUTE_ALLOWED,
+    ROUTE_DENIED
+};
 /* The lists of addresses (deny before allow). */
 enum route_verdict route_table_judge_addr(const struct route_table *table, const struct addr *addr);
 /* The lists of users; `id` as it stands in the bucket key, without "user:". */
