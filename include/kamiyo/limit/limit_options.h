@@ -21,8 +21,8 @@
 struct limit_window {
     char name[LIMIT_WINDOW_NAME_SIZE]; /* "minute", "10s" */
     int64_t period_ms;
-    int64_t limit; /* tokens a period */
-    int64_t burst; /* tokens the bucket holds */
+    int64_t limit;           /* tokens a period */
+    int64_t burst;           /* tokens the bucket holds */
     int64_t units_per_token; /* P = period_ms / g */
     int64_t units_per_ms;    /* L = limit / g */
     int64_t capacity_units;  /* burst * P, at most 2^50 */
@@ -35,16 +35,23 @@ struct limit_policy {
 };
 
 /* What decides when the store cannot. */
-enum limit_on_failure { LIMIT_ON_FAILURE_LOCAL, LIMIT_ON_FAILURE_ALLOW, LIMIT_ON_FAILURE_DENY };
+enum limit_on_failure {
+    LIMIT_ON_FAILURE_LOCAL,
+    LIMIT_ON_FAILURE_ALLOW,
+    LIMIT_ON_FAILURE_DENY
+};
 
-enum limit_layout { LIMIT_LAYOUT_WINDOW, LIMIT_LAYOUT_IDENTITY };
+enum limit_layout {
+    LIMIT_LAYOUT_WINDOW,
+    LIMIT_LAYOUT_IDENTITY
+};
 
 /* The limiter's and the store's settings but for the connection (redis_options.h). */
 struct limiter_options {
     uint64_t memory_bytes; /* bound of the in-process table */
     char *key_prefix;      /* owned by the holder */
     enum limit_layout layout;
-    int64_t timeout_ms;    /* one decision's deadline */
+    int64_t timeout_ms; /* one decision's deadline */
     int breaker_failures;
-    int fallback_share;    /* 1 = whole, n = 1/n, 0 = auto */
+    int fallback_share; /* 1 = whole, n = 1/n, 0 = auto */
 };
