@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # `./dev check`, and the list of checks that `./dev test` runs as well. Sourced by ./dev.
 #
-# Each check is a program in tests/lint and a CMake target of the same name. The slow ones are those that parse C.
+# Each check is a program in tests/lint and a CMake target of the same name. The slow ones are those that parse C, and the one that needs another package.
 
 fast_checks="check_layers check_tree check_banned check_headers check_format"
 built_checks="check_symbols" # looks at the debug build's archive
-slow_checks="check_cppcheck check_tidy"
+slow_checks="check_shell check_cppcheck check_tidy"
 
 need_for_checks() {
     need python3
     # The formatter's verdict depends on its version; Debian 13 has no 14, and the check says so there.
     [ "$(suite)" != bookworm ] || need clang-format-14
-    [ "$1" = fast ] || need clang clang-tidy cppcheck
+    [ "$1" = fast ] || need clang clang-tidy cppcheck shellcheck
 }
 
 run_checks() {
