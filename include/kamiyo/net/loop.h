@@ -19,10 +19,17 @@
 struct event_base;
 struct loop;
 
+/*
+ * Once, before any thread is started: libevent's own messages go to our log,
+ * and SIGPIPE is ignored (OpenSSL writes to sockets without MSG_NOSIGNAL).
+ */
+void loop_library_init(void);
+
 /* NULL only when the kernel refuses an epoll or event descriptor. */
 struct loop *loop_create(void) MUST_CHECK;
+/* Runs the tasks that are still deferred (frees, as a rule), stops all timers and drops what was posted. */
 void loop_destroy(struct loop **loop);
-/* Run turns until loop_stop. */
+/* Run turns until loop_stop, which may come before. */
 void loop_run(struct loop *loop);
 /* Run turns for at most `ms` or until loop_stop; for tests and short commands. */
 void loop_run_for(struct loop *loop, int64_t ms);
@@ -58,11 +65,14 @@ void loop_task_cancel(struct loop *loop, struct loop_task *task);
  * allocated; posts still queued when the loop is destroyed are dropped unrun.
  */
 void loop_post(struct loop *loop, loop_task_fn *run, void *arg);
+/* The same for an `arg` that somebody must free: `drop(arg)` runs in loop_destroy if `run` never did. */
+void loop_post_or_drop(struct loop *loop, loop_task_fn *run, loop_task_fn *drop, void *arg);
 
 /*
  * Timeouts. Those of one length share a queue (a list in order of expiry
  * behind one libevent timer), so arming and moving one is a few pointer
- * writes. Resolution is a millisecond on a coarse clock: never early, late by
+ * writes; lengths may be arbitrary, as of a jittered back-off: a queue that is
+ * empty goes. Resolution is a millisecond on a coarse clock: never early, late by
  * at most some 5 ms. Embedded and owned by the caller; starting one that runs
  * moves it. A timer is stopped when its function is called.
  */
@@ -70,7 +80,7 @@ struct loop_timer_queue;
 struct loop_timer {
     TAILQ_ENTRY(loop_timer) entry;
     struct loop_timer_queue *queue; /* NULL = not running */
-    int64_t deadline_ms;
+    int64_t deadline_ms;            /* on the monotonic clock, rounded up */
     loop_task_fn *run;
     void *arg;
 };
