@@ -27,6 +27,7 @@ enum http_field_id {
     HTTP_FIELD_FORWARDED,
     HTTP_FIELD_HOST,
     HTTP_FIELD_KEEP_ALIVE,
+    HTTP_FIELD_MAX_FORWARDS,
     HTTP_FIELD_ORIGIN,
     HTTP_FIELD_PROXY_AUTHENTICATE,
     HTTP_FIELD_PROXY_AUTHORIZATION,
@@ -52,8 +53,10 @@ enum http_field_id {
     HTTP_FIELD_X_RATELIMIT_TIER,
     HTTP_FIELD_X_REAL_IP,
     HTTP_FIELD_X_REQUEST_ID,
-    HTTP_FIELD_COUNT,
+    HTTP_FIELD_COUNT, /* below 64: sets of them are bits of a uint64_t */
 };
+
+#define HTTP_FIELD_BIT(id) ((uint64_t)1 << (id))
 
 struct http_field {
     struct slice name;  /* as received */
@@ -84,6 +87,7 @@ struct http_head {
     size_t field_count;
     /* Index of the first field of each known kind, or -1. */
     int16_t first[HTTP_FIELD_COUNT];
+    uint64_t repeated; /* HTTP_FIELD_BIT of each known kind that occurs more than once */
     enum http_framing framing;
     uint64_t content_length;   /* with HTTP_FRAMING_LENGTH; for a response to HEAD or a 304 what the field says */
     bool has_content_length;
@@ -100,10 +104,12 @@ struct http_request_head {
     struct slice target;      /* as received */
     enum http_target_form form;
     struct slice path;        /* target without authority and query: what routes match; "*" for asterisk */
-    struct slice path_query;  /* what goes upstream: path and query, byte for byte ("/" when absolute has none) */
+    struct slice path_query;  /* path and query, byte for byte; of an absolute "http://host?x" it is "?x", and the
+                                 writer puts the missing "/" before */
     struct slice host;        /* Host, or the absolute target's authority; empty only in HTTP/1.0 */
     bool expects_continue;    /* Expect: 100-continue, HTTP/1.1 */
     bool has_bad_expectation; /* any other expectation: 417 */
+    int64_t max_forwards;     /* Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2), -1 = none; at 0 it may not be passed on */
 };
 
 struct http_response_head {
@@ -120,7 +126,10 @@ const struct http_field *http_head_next(const struct http_head *head,
                                         const struct http_field *previous);
 /* The first field of any name, letters without case, or NULL. */
 const struct http_field *http_head_find_name(const struct http_head *head, struct slice name);
+/* The kind of a field name, letters without case. */
 enum http_field_id http_field_id_of(struct slice name);
+/* "X-Forwarded-For"; "" for HTTP_FIELD_OTHER. */
+struct slice http_field_name(enum http_field_id id);
 /* RFC 9110 5.6.2: one or more tchar. */
 bool http_is_token(struct slice text);
 /* Whether a comma-separated list names `token`, letters without case. */
