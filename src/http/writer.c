@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Heads on their way out. A head is built field by field from a parsed one, so
+ * that what leaves is framed by us and nothing that a peer wrote about its own
+ * connection, or about who it is, gets past (RFC 9110 7.6, contract section 6).
+ *
+ * Which fields stay out is decided by sets of kinds, one bit test a field.
+ */
+#include "kamiyo/http/writer.h"
+
+#include <string.h>
+
+#include "http/http_internal.h"
+
+/* Says who the client is; from an untrusted peer it is worth nothing. */
+#define CLAIM_FIELDS                                                                               \
+    (HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED) | HTTP_FIELD_BIT(HTTP_FIELD_X_REAL_IP) |                 \
+     HTTP_FIELD_BIT(HTTP_FIELD_CF_CONNECTING_IP) | HTTP_FIELD_BIT(HTTP_FIELD_TRUE_CLIENT_IP) |     \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |  \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT))
+/* Written by us on every request. */
+#define OWN_REQUEST_FIELDS                                                                         \
+    (HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) |                \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID))
+#define LIMIT_FIELDS                                                                               \
+    (HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_LIMIT) |                                                \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_REMAINING) |                                            \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_RESET) | HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_TIER))
+#define RATELIMIT_FIELDS                                                                           \
+    (HTTP_FIELD_BIT(HTTP_FIELD_RATELIMIT) | HTTP_FIELD_BIT(HTTP_FIELD_RATELIMIT_POLICY))
+
+static void put(struct text *out, struct slice bytes)
+{
+    text_append(out, bytes);
+}
+
+static void put_field(struct text *out, struct slice name, struct slice value)
+{
+    /* One look at the room for the whole line: this runs for each field of each message. */
+    size_t length = name.length + 2 + value.length + 2;
+
+    if (out->overflow || out->capacity - out->length < length) {
+        out->overflow = true;
+        return;
+    }
+    char *at = out->data + out->length;
+
+    memcpy(at, name.data, name.length);
+    at += name.length;
+    *at++ = ':';
+    *at++ = ' ';
+    if (value.length > 0)
+        memcpy(at, value.data, value.length);
+    at += value.length;
+    *at++ = '\r';
+    *at = '\n';
+    out->length += length;
+}
+
+static bool is_named(struct slice name, const struct slice *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (slice_equal_ignore_case(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The fields that go on, in order: none that ends here, none of the kinds in `dropped`. */
+static void put_fields(struct text *out,
+                       const struct http_head *head,
+                       uint64_t dropped,
+                       const struct slice *removed_names,
+                       size_t removed_count)
+{
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct http_field *field = &head->fields[i];
+
+        if (field->is_hop || (dropped & HTTP_FIELD_BIT(field->id)) != 0)
+            continue;
+        if (removed_count > 0 && is_named(field->name, removed_names, removed_count))
+            continue;
+        put_field(out, field->name, field->value);
+    }
+}
+
+static void put_framing(struct text *out, enum http_framing framing, uint64_t length)
+{
+    if (framing == HTTP_FRAMING_CHUNKED) {
+        put(out, SLICE("Transfer-Encoding: chunked\r\n"));
+    } else if (framing == HTTP_FRAMING_LENGTH) {
+        put(out, SLICE("Content-Length: "));
+        text_append_u64(out, length);
+        put(out, SLICE("\r\n"));
+    }
+}
+
+static void put_via(struct text *out, int minor_version)
+{
+    put(out, minor_version == 0 ? SLICE("Via: 1.0 " HTTP_WRITER_VIA "\r\n") : SLICE("Via: 1.1 " HTTP_WRITER_VIA "\r\n"));
+}
+
+/* One field with the whole chain: a reader of only the first or only the last line gets it all. */
+static void put_forwarded_for(struct text *out,
+                              const struct http_head *head,
+                              const struct http_forwarding *forwarding)
+{
+    const struct http_field *field = NULL;
+    bool has_part = false;
+
+    if (forwarding->is_peer_trusted)
+        field = http_head_next(head, HTTP_FIELD_X_FORWARDED_FOR, NULL);
+    if (field == NULL && forwarding->peer.length == 0)
+        return;
+    put(out, SLICE("X-Forwarded-For: "));
+    for (; field != NULL; field = http_head_next(head, HTTP_FIELD_X_FORWARDED_FOR, field)) {
+        if (field->value.length == 0)
+            continue;
+        if (has_part)
+            put(out, SLICE(", "));
+        put(out, field->value);
+        has_part = true;
+    }
+    if (forwarding->peer.length > 0) {
+        if (has_part)
+            put(out, SLICE(", "));
+        put(out, forwarding->peer);
+    }
+    put(out, SLICE("\r\n"));
+}
+
+static void put_forwarding(struct text *out,
+                           const struct http_request_head *request,
+                           const struct http_forwarding *forwarding)
+{
+    const struct http_head *head = &request->head;
+    bool keeps = forwarding->is_peer_trusted;
+
+    put_forwarded_for(out, head, forwarding);
+    if (!keeps || head->first[HTTP_FIELD_X_FORWARDED_PROTO] < 0)
+        put_field(out, http_field_name(HTTP_FIELD_X_FORWARDED_PROTO), forwarding->scheme);
+    if (request->host.length > 0 && (!keeps || head->first[HTTP_FIELD_X_FORWARDED_HOST] < 0))
+        put_field(out, http_field_name(HTTP_FIELD_X_FORWARDED_HOST), request->host);
+    if (forwarding->request_id.length > 0)
+        put_field(out, http_field_name(HTTP_FIELD_X_REQUEST_ID), forwarding->request_id);
+}
+
+static void put_request_connection(struct text *out, const struct http_head *head, struct slice tunnel)
+{
+    if (tunnel.length > 0) {
+        put(out, head->has_te_trailers ? SLICE("Connection: upgrade, TE\r\n") : SLICE("Connection: upgrade\r\n"));
+        put_field(out, http_field_name(HTTP_FIELD_UPGRADE), tunnel);
+    } else if (head->has_te_trailers) {
+        put(out, SLICE("Connection: TE\r\n"));
+    }
+    if (head->has_te_trailers)
+        put(out, SLICE("TE: trailers\r\n"));
+}
+
+static void put_max_forwards(struct text *out, int64_t max_forwards)
+{
+    put(out, SLICE("Max-Forwards: "));
+    text_append_i64(out, max_forwards > 0 ? max_forwards - 1 : 0);
+    put(out, SLICE("\r\n"));
+}
+
+void http_writer_request(struct text *out,
+                         const struct http_request_head *request,
+                         const struct http_forwarding *forwarding)
+{
+    const struct http_head *head = &request->head;
+    uint64_t dropped = OWN_REQUEST_FIELDS;
+
+    if (!forwarding->is_peer_trusted)
+        dropped |= CLAIM_FIELDS;
+    if (head->minor_version == 0)
+        dropped |= HTTP_FIELD_BIT(HTTP_FIELD_EXPECT);
+    if (request->max_forwards >= 0)
+        dropped |= HTTP_FIELD_BIT(HTTP_FIELD_MAX_FORWARDS);
+    put(out, request->method);
+    text_append_char(out, ' ');
+    if (request->path_query.length > 0 && request->path_query.data[0] == '?')
+        text_append_char(out, '/');
+    put(out, request->path_query);
+    put(out, SLICE(" HTTP/1.1\r\n"));
+    put_field(out, http_field_name(HTTP_FIELD_HOST), request->host.length > 0 ? request->host : forwarding->upstream_host);
+    put_fields(out, head, dropped, forwarding->removed_names, forwarding->removed_count);
+    put_framing(out, head->framing, head->content_length);
+    if (request->max_forwards >= 0)
+        put_max_forwards(out, request->max_forwards);
+    put_via(out, head->minor_version);
+    put_forwarding(out, request, forwarding);
+    put_request_connection(out, head, forwarding->tunnel);
+    put(out, SLICE("\r\n"));
+}
+
+bool http_delivery_plan(struct http_delivery *delivery,
+                        const struct http_request_head *request,
+                        const struct http_response_head *response,
+                        bool may_keep_alive)
+{
+    const struct http_head *head = &response->head;
+    bool is_http10 = request->head.minor_version == 0;
+    bool has_body = head->framing != HTTP_FRAMING_NONE;
+
+    delivery->client_minor_version = request->head.minor_version;
+    delivery->content_length = head->content_length;
+    delivery->keep_alive = may_keep_alive && request->head.keep_alive;
+    delivery->framing = head->framing;
+    if (response->status < 200 || response->status == 204) {
+        delivery->framing = HTTP_FRAMING_NONE; /* RFC 9110 8.6: neither field may stand here */
+    } else if (!has_body) {
+        delivery->framing = head->has_content_length ? HTTP_FRAMING_LENGTH : HTTP_FRAMING_NONE;
+    } else if (head->framing != HTTP_FRAMING_LENGTH) {
+        delivery->framing = is_http10 ? HTTP_FRAMING_UNTIL_CLOSE : HTTP_FRAMING_CHUNKED;
+        if (is_http10)
+            delivery->keep_alive = false;
+    }
+    return has_body;
+}
+
+void http_writer_connection(struct text *out, int client_minor_version, bool keep_alive)
+{
+    if (!keep_alive)
+        put(out, SLICE("Connection: close\r\n"));
+    else if (client_minor_version == 0)
+        put(out, SLICE("Connection: keep-alive\r\n"));
+}
+
+static void put_status_line(struct text *out, const struct http_response_head *response)
+{
+    put(out, SLICE("HTTP/1.1 "));
+    text_append_u64(out, (uint64_t)response->status);
+    text_append_char(out, ' ');
+    put(out, response->reason);
+    put(out, SLICE("\r\n"));
+}
+
+void http_writer_response(struct text *out,
+                          const struct http_response_head *response,
+                          const struct http_delivery *delivery)
+{
+    const struct http_head *head = &response->head;
+    uint64_t dropped = 0;
+
+    if (delivery->request_id.length > 0)
+        dropped |= HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID);
+    if (delivery->replaces_limit_fields)
+        dropped |= LIMIT_FIELDS;
+    if (delivery->replaces_ratelimit_fields)
+        dropped |= RATELIMIT_FIELDS;
+    if (delivery->replaces_retry_after)
+        dropped |= HTTP_FIELD_BIT(HTTP_FIELD_RETRY_AFTER);
+    /* Without chunks there is nowhere for trailers to stand. */
+    if (delivery->framing != HTTP_FRAMING_CHUNKED)
+        dropped |= HTTP_FIELD_BIT(HTTP_FIELD_TRAILER);
+    put_status_line(out, response);
+    put_fields(out, head, dropped, NULL, 0);
+    if (head->first[HTTP_FIELD_DATE] < 0 && delivery->date.length > 0)
+        put_field(out, http_field_name(HTTP_FIELD_DATE), delivery->date);
+    put_framing(out, delivery->framing, delivery->content_length);
+    put_via(out, head->minor_version);
+    if (delivery->request_id.length > 0)
+        put_field(out, http_field_name(HTTP_FIELD_X_REQUEST_ID), delivery->request_id);
+    put(out, delivery->extra);
+    if (delivery->tunnel.length > 0) {
+        put(out, SLICE("Connection: upgrade\r\n"));
+        put_field(out, http_field_name(HTTP_FIELD_UPGRADE), delivery->tunnel);
+    } else {
+        http_writer_connection(out, delivery->client_minor_version, delivery->keep_alive);
+    }
+    put(out, SLICE("\r\n"));
+}
+
+void http_writer_interim(struct text *out, const struct http_response_head *response)
+{
+    put_status_line(out, response);
+    put_fields(out, &response->head, 0, NULL, 0);
+    put(out, SLICE("\r\n"));
+}
+
+size_t http_writer_chunk_head(char out[HTTP_WRITER_CHUNK_SIZE], size_t payload)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t length = 1;
+
+    for (size_t rest = payload >> 4; rest != 0; rest >>= 4)
+        length++;
+    for (size_t i = length; i > 0; i--, payload >>= 4)
+        out[i - 1] = digits[payload & 15];
+    out[length] = '\r';
+    out[length + 1] = '\n';
+    return length + 2;
+}
+
+void http_writer_last_chunk(struct text *out,
+                            struct slice trailers,
+                            const struct slice *removed_names,
+                            size_t removed_count)
+{
+    struct slice line;
+
+    put(out, SLICE("0\r\n"));
+    while (trailers.length > 0) {
+        size_t length = slice_find(trailers, '\n') + 1;
+
+        line = (struct slice){trailers.data, length};
+        trailers = (struct slice){trailers.data + length, trailers.length - length};
+        if (!is_named((struct slice){line.data, slice_find(line, ':')}, removed_names, removed_count))
+            put(out, line);
+    }
+    put(out, SLICE("\r\n"));
+}
