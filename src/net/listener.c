@@ -23,10 +23,10 @@
 #include "kamiyo/base/mem.h"
 #include "kamiyo/net/loop.h"
 
-#define BACKLOG         4096 /* the kernel cuts it to net.core.somaxconn */
-#define ACCEPTS_A_TURN  64
-#define PAUSE_MS        100
-#define DRAIN_ACCEPTS   (2 * BACKLOG) /* a flood must not keep a drain from ending */
+#define BACKLOG        4096 /* the kernel cuts it to net.core.somaxconn */
+#define ACCEPTS_A_TURN 64
+#define PAUSE_MS       100
+#define DRAIN_ACCEPTS  (2 * BACKLOG) /* a flood must not keep a drain from ending */
 
 struct listener {
     struct loop *loop;
@@ -122,7 +122,8 @@ int listener_open(const struct addr_endpoint *at, struct error *error)
         return -1;
     if (listen(fd, BACKLOG) != 0) {
         (void)addr_endpoint_format(at, name); /* its length is of no interest */
-        if (errno == EADDRINUSE) /* another listens already: told here, not by bind, with SO_REUSEADDR */
+        if (errno ==
+            EADDRINUSE) /* another listens already: told here, not by bind, with SO_REUSEADDR */
             error_set(error, "%s is in use", name);
         else
             error_set(error, "cannot listen on %s: %s", name, strerrordesc_np(errno));

@@ -23,7 +23,11 @@
 #include "kamiyo/base/slice.h"
 #include "kamiyo/net/loop.h"
 
-enum call_state { CALL_QUEUED, CALL_ASKED, CALL_POSTED };
+enum call_state {
+    CALL_QUEUED,
+    CALL_ASKED,
+    CALL_POSTED
+};
 
 struct resolver_call {
     TAILQ_ENTRY(resolver_call) entry; /* while queued */

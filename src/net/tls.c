@@ -7,6 +7,7 @@
 #include "kamiyo/net/tls.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -92,7 +93,8 @@ static void offer_session(struct tls_client *client, SSL *ssl, const char *name)
 
 /* --- the context --- */
 
-static bool load_authorities(SSL_CTX *context, const struct tls_options *options, struct error *error)
+static bool
+load_authorities(SSL_CTX *context, const struct tls_options *options, struct error *error)
 {
     if (!is_set(options->ca_file)) {
         if (SSL_CTX_set_default_verify_paths(context) == 1)
@@ -106,7 +108,8 @@ static bool load_authorities(SSL_CTX *context, const struct tls_options *options
     return false;
 }
 
-static bool load_own_certificate(SSL_CTX *context, const struct tls_options *options, struct error *error)
+static bool
+load_own_certificate(SSL_CTX *context, const struct tls_options *options, struct error *error)
 {
     const char *key_file = is_set(options->key_file) ? options->key_file : options->cert_file;
 
@@ -137,13 +140,15 @@ static SSL_CTX *create_context(const struct tls_options *options, struct error *
         set_error(error, "cannot set up TLS", "");
         goto fail;
     }
-    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION); /* returns the set */
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION |
+                                           SSL_OP_NO_COMPRESSION); /* returns the set */
     SSL_CTX_set_verify(context, options->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     if (options->verify && !load_authorities(context, options, error))
         goto fail;
     if (!load_own_certificate(context, options, error))
         goto fail;
-    (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    (void)SSL_CTX_set_session_cache_mode(context,
+                                         SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context, on_new_session);
     return context;
 
@@ -162,7 +167,8 @@ struct tls_client *tls_client_create(const struct tls_options *options, struct e
     client = mem_alloc_zero(sizeof(*client));
     client->context = context;
     client->verify = options->verify;
-    client->server_name = is_set(options->server_name) ? mem_copy_string(options->server_name) : NULL;
+    client->server_name =
+        is_set(options->server_name) ? mem_copy_string(options->server_name) : NULL;
     (void)pthread_mutex_init(&client->lock, NULL); /* cannot fail for a plain mutex */
     (void)SSL_CTX_set_app_data(context, client);   /* short of memory, sessions are not kept */
     return client;
@@ -198,7 +204,12 @@ static bool set_name(SSL *ssl, const char *name, bool verify)
     if (addr_parse(slice_of(name), &addr))
         return !verify || X509_VERIFY_PARAM_set1_ip_asc(verification, name) == 1;
     X509_VERIFY_PARAM_set_hostflags(verification, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set_tlsext_host_name(ssl, name) == 1 && (!verify || SSL_set1_host(ssl, name) == 1);
+    /* SSL_set_tlsext_host_name without its cast: the name is copied, its type only lacks the const.
+     */
+    if (SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                 (void *)(uintptr_t)name) != 1)
+        return false;
+    return !verify || SSL_set1_host(ssl, name) == 1;
 }
 
 struct ssl_st *tls_client_new(struct tls_client *client, const char *host, struct error *error)

@@ -20,8 +20,8 @@ struct resolver_call;
 #define RESOLVER_MAX_ADDRS 32
 
 struct resolver_result {
-    bool is_found;                 /* false: `reason` says why */
-    char reason[96];               /* gai_strerror's words */
+    bool is_found;                         /* false: `reason` says why */
+    char reason[96];                       /* gai_strerror's words */
     struct addr addrs[RESOLVER_MAX_ADDRS]; /* without repeats, port set */
     int count;
 };

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Listening, accepting under a limit and without descriptors, and draining, on real sockets. */
-#include "kamiyo/net/listener.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -17,7 +15,9 @@
 
 #include <cmocka.h>
 
+#include "kamiyo/net/listener.h"
 #include "kamiyo/net/loop.h"
+
 #include "loop_fixture.h"
 
 #define MOST 200
@@ -55,10 +55,8 @@ static void expect_count(struct server *server, size_t expected)
     assert_int_equal(server->count, expected);
 }
 
-static void server_start(struct server *server,
-                         struct loop *loop,
-                         const char *at,
-                         struct listener_limit *limit)
+static void
+server_start(struct server *server, struct loop *loop, const char *at, struct listener_limit *limit)
 {
     struct error error;
     int fd;
@@ -272,7 +270,8 @@ static void test_unix_socket(void **state)
     int client;
     int fd;
 
-    (void)snprintf(server.at.unix_path, sizeof(server.at.unix_path), "/tmp/listener_test.%d", getpid());
+    (void)snprintf(server.at.unix_path, sizeof(server.at.unix_path), "/tmp/listener_test.%d",
+                   getpid());
     assert_true(listener_probe(&server.at, &error));
     assert_int_equal(access(server.at.unix_path, F_OK), -1);
     fd = listener_open(&server.at, &error);
@@ -294,7 +293,7 @@ static void test_unix_socket(void **state)
     assert_int_equal(unlink(server.at.unix_path), 0);
 }
 
-#define TEST(function)                                                                             \
+#define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
 int main(void)

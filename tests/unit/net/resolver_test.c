@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Literals at once, names later on the loop that asked, and cancelling at each stage. */
-#include "kamiyo/net/resolver.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +8,8 @@
 #include <cmocka.h>
 
 #include "kamiyo/net/loop.h"
+#include "kamiyo/net/resolver.h"
+
 #include "loop_fixture.h"
 
 struct asker {
@@ -29,10 +29,12 @@ static void on_result(void *arg, const struct resolver_result *result)
     asker->is_done = true;
 }
 
-static enum progress ask(struct resolver *resolver, struct loop *loop, const char *host, struct asker *asker)
+static enum progress
+ask(struct resolver *resolver, struct loop *loop, const char *host, struct asker *asker)
 {
     *asker = (struct asker){.call = NULL};
-    return resolver_resolve(resolver, loop, host, 8080, &asker->result, on_result, asker, &asker->call);
+    return resolver_resolve(resolver, loop, host, 8080, &asker->result, on_result, asker,
+                            &asker->call);
 }
 
 static void test_literals_are_answered_at_once(void **state)
@@ -119,7 +121,8 @@ static void test_cancel(void **state)
     resolver_destroy(&resolver);
 }
 
-/* The resolver ends after its queue; the answers are at the loop by then, and one is cancelled there. */
+/* The resolver ends after its queue; the answers are at the loop by then, and one is cancelled
+ * there. */
 static void test_cancel_after_the_answer(void **state)
 {
     struct resolver *resolver = resolver_create();
@@ -154,7 +157,7 @@ static void test_loop_goes_first(void **state)
     assert_int_equal(asker.count, 0);
 }
 
-#define TEST(function)                                                                             \
+#define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
 int main(void)

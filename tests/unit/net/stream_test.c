@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Streams over socketpairs and loopback: order of bytes, what is pending, pauses, ends and failures. */
-#include "kamiyo/net/stream.h"
-
+/* Streams over socketpairs and loopback: order of bytes, what is pending, pauses, ends and
+ * failures. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,6 +17,8 @@
 #include <cmocka.h>
 
 #include "kamiyo/net/listener.h"
+#include "kamiyo/net/stream.h"
+
 #include "loop_fixture.h"
 
 #define BIG ((size_t)8 * 1024 * 1024)
@@ -33,7 +34,7 @@ struct owner {
     int drained_count;
     int failed_count;
     enum stream_result last;
-    bool is_ended;    /* END or FAILED was read */
+    bool is_ended; /* END or FAILED was read */
     bool is_drained;
     bool is_failed;
     bool closes_when_told;
@@ -237,7 +238,8 @@ static void test_end_and_half_close(void **state)
     assert_int_equal(shutdown(peer, SHUT_WR), 0);
     loop_fixture_run_until(*state, &owner->is_ended);
     assert_int_equal(owner->last, STREAM_END);
-    assert_int_equal(write_text(&owner->stream, "late", ""), STREAM_OK); /* our side is open still */
+    assert_int_equal(write_text(&owner->stream, "late", ""),
+                     STREAM_OK); /* our side is open still */
     stream_shutdown_write(&owner->stream);
     stream_shutdown_write(&owner->stream);
     assert_int_equal(recv(peer, got, sizeof(got), 0), 4);
@@ -295,7 +297,8 @@ static void test_closed_inside_each_callback(void **state)
     size_t seen = 0;
     int peer;
 
-    owner = owner_create(*state, &peer); /* on_readable, with the write event ready in the same turn */
+    owner =
+        owner_create(*state, &peer); /* on_readable, with the write event ready in the same turn */
     owner->closes_when_told = true;
     assert_int_equal(stream_write(&owner->stream, &part, 1), STREAM_AGAIN);
     assert_int_equal(send(peer, "x", 1, 0), 1);
@@ -366,7 +369,8 @@ static void test_connect(void **state)
     assert_non_null(owner);
     acceptor_start(&acceptor, *state);
     assert_true(stream_connect(&owner->stream, *state, &acceptor.at, &handler, owner, &error));
-    assert_int_equal(write_text(&owner->stream, "too ", "early"), STREAM_AGAIN); /* kept till then */
+    assert_int_equal(write_text(&owner->stream, "too ", "early"),
+                     STREAM_AGAIN); /* kept till then */
     assert_int_equal(owner->drained_count, 0);
     loop_fixture_run_until(*state, &owner->is_drained);
     loop_fixture_run_until(*state, &acceptor.is_done);
@@ -404,7 +408,8 @@ static void test_connect_refused(void **state)
 static void test_connect_refused_at_once(void **state)
 {
     struct owner *owner = calloc(1, sizeof(*owner));
-    struct addr_endpoint nowhere = {.addr = {.family = ADDR_UNIX}, .unix_path = "/nonexistent/socket"};
+    struct addr_endpoint nowhere = {.addr = {.family = ADDR_UNIX},
+                                    .unix_path = "/nonexistent/socket"};
     struct error error;
 
     assert_non_null(owner);
@@ -497,7 +502,7 @@ static void test_size(void **state)
     assert_true(sizeof(struct stream) <= 208);
 }
 
-#define TEST(function)                                                                             \
+#define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
 int main(void)
