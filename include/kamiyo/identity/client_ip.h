@@ -28,6 +28,8 @@ void client_ip_find(const struct client_ip_options *options,
                     const struct http_head *head,
                     struct client_ip *client);
 bool client_ip_is_trusted(const struct client_ip_options *options, const struct addr *peer);
+/* Whether any forwarding field that names an address is there, of whatever header. */
+bool client_ip_has_fields(const struct http_head *head);
 /* The bucket key "ip:..." with prefixes applied; at least 64 bytes at `out`. Returns its length. */
 size_t client_ip_format_key(const struct client_ip_options *options,
                             const struct addr *addr,
