@@ -11,6 +11,9 @@
 /* Tiers, routes and lists as the configuration read them; the route table is built from this.
  * Strings are owned by the holder. */
 
+/* Longest path or prefix that a route may name; a longer one would never match. */
+#define ROUTE_MAX_PATH_BYTES 2048
+
 struct route_tier_options {
     char *name;
     bool is_unlimited; /* none */
