@@ -156,23 +156,23 @@ def test_client_that_pipelines_without_reading_is_paused(t):
     body = b"x" * 60_000
     upstream.reply = response(200, [], body)
     client = gateway.client(receive_buffer=16_384, record=False)
-    one = request("GET", "/flood", [("X-Filler", "f" * 200)])
+    one = request("GET", "/flood", [("X-Filler", "f" * 8000)])
     rss = gateway.process.rss_bytes()
-    sent, data, quiet = 0, one * 400, time.monotonic()
-    while time.monotonic() - quiet < 0.7 and sent < 400 * len(data):
+    sent, data, quiet = 0, one * 10, time.monotonic()
+    while time.monotonic() - quiet < 0.7 and sent < 40 << 20:
         count = client.send_available(data[sent % len(data) :])
         sent += count
         if count:
             quiet = time.monotonic()
         else:
             time.sleep(0.01)
-    assert sent < 40 * len(data), "it swallowed 16000 requests whose answers nobody read"
+    assert sent < 20 << 20, f"it took {sent} bytes of requests whose answers nobody reads"
     served = len(upstream.requests)
-    assert served < 400, f"{served} requests went upstream with nobody reading"
+    assert served < 200, f"{served} requests went upstream with nobody reading"
     assert gateway.process.rss_bytes() - rss < 8 << 20
     whole = sent // len(one)
     for _ in range(whole):
-        assert client.response(keep=False).body_bytes == len(body)
+        assert client.response(timeout=10, keep=False).body_bytes == len(body)
     eventually(lambda: len(upstream.requests) == whole, lambda: f"{len(upstream.requests)} of {whole}")
 
 

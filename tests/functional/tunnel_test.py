@@ -11,6 +11,8 @@ from harness import cases, eventually
 from harness.checks import own_answer
 from harness.message import request, response
 
+RUNS_LONG = True  # started first
+
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 1.3
 WEBSOCKET = ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"]

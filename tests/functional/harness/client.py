@@ -26,9 +26,9 @@ class Client(Wire):
         try:
             raw = self.read_until(b"\r\n\r\n", timeout=timeout)
         except Closed as error:
-            raise AssertionError(f"closed{' by RST' if error.reset else ''} before a whole head, got {error.partial!r}")
+            raise AssertionError(f"closed{' by RST' if error.reset else ''} before a whole head, got {error.partial!r}") from None
         except Silent as error:
-            raise AssertionError(f"no whole head in time, got {error.partial!r}")
+            raise AssertionError(f"no whole head in time, got {error.partial!r}") from None
         return parse_response_head(raw, method)
 
     def response(self, method="GET", timeout=None, keep=True):
@@ -61,7 +61,7 @@ class Client(Wire):
             message.complete = False
             message.body = message.body or error.partial
         except Silent as error:
-            raise AssertionError(f"{message!r}: the body stalled after {error.partial[-200:]!r}")
+            raise AssertionError(f"{message!r}: the body stalled after {error.partial[-200:]!r}") from None
         return message
 
     def exchange(self, data, method=None, timeout=None):

@@ -37,7 +37,7 @@ class Suite:
             chosen = [test for test in tests if self.wanted(test)]
             if chosen:
                 found.append((path.stem, chosen))
-        found.sort(key=lambda item: -sum(getattr(t.function, "weight", 1) for t in item[1]))
+        found.sort(key=lambda item: not getattr(sys.modules[item[0]], "RUNS_LONG", False))
         for item in found:
             self.files.put(item)
         return sum(len(tests) for _, tests in found)

@@ -56,7 +56,7 @@ class Wire:
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
-                raise Closed(b"", True)
+                raise Closed(b"", True) from None
             self._wait(write=True, end=end, partial=b"(sending)")
 
     def send_available(self, data):
@@ -88,11 +88,13 @@ class Wire:
             try:
                 data = self.sock.recv(want)
             except (BlockingIOError, InterruptedError):
-                self._wait(False, end, self.buffer)
-                continue
+                data = None
             except OSError:
                 self.ended = self.was_reset = True
                 return False
+            if data is None:
+                self._wait(False, end, self.buffer)
+                continue
             if not data:
                 self.ended = True
                 return False

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""SIGHUP: a good file takes effect and loses nothing, a bad one changes nothing. SIGUSR1: log files."""
+
+import os
+import signal
+import threading
+import time
+
+from harness import eventually, slow, timeout
+from harness.checks import own_answer
+from harness.message import request, response
+
+
+def test_reload_takes_effect(t):
+    gateway, upstream = t.pair({"client": {"max_body": "1KiB"}})
+    own_answer(gateway.exchange(request("POST", "/", body=b"x" * 2000)), 413)
+    gateway.write_config({"client": {"max_body": "1MiB"}})
+    gateway.reload()
+    assert gateway.exchange(request("POST", "/", body=b"x" * 2000)).status == 200
+    gateway.write_config({"deny": ["127.0.0.0/8"]})
+    gateway.reload()
+    own_answer(gateway.get("/"), 403)
+
+
+def test_broken_file_changes_nothing(t):
+    gateway, upstream = t.pair()
+    gateway.write_config(text="listen: [unclosed\n")
+    gateway.reload(expect="error")
+    assert gateway.get("/").status == 200
+    gateway.wait_log("ERROR")
+    gateway.write_config(text="no_such_key: 1\nclient: {max_body: much}\n")
+    gateway.reload(expect="error")
+    assert gateway.get("/").status == 200
+    assert "no_such_key" in gateway.stderr() and "max_body" in gateway.stderr()
+    gateway.write_config({"deny": ["127.0.0.0/8"]})
+    gateway.reload()
+    own_answer(gateway.get("/"), 403)
+
+
+def test_request_in_flight_keeps_what_it_began_with(t):
+    gateway, upstream = t.pair()
+    gate = threading.Event()
+    upstream.reply = lambda message, connection: (gate.wait(5), response(200, [], b"ok"))[1]
+    client = gateway.client()
+    client.send(request("GET", "/in-flight"))
+    upstream.wait_requests(1)
+    gateway.write_config({"deny": ["127.0.0.0/8"]})
+    gateway.reload()
+    gate.set()
+    assert client.response().status == 200
+    own_answer(client.exchange(request("GET", "/after")), 403)
+
+
+def test_connections_outlive_a_reload(t):
+    gateway, upstream = t.pair()
+    client = gateway.client()
+    for _ in range(3):
+        assert client.exchange(request("GET", "/")).status == 200
+        gateway.reload()
+    assert client.exchange(request("GET", "/")).status == 200
+
+
+def test_buckets_outlive_a_reload(t):
+    gateway, upstream = t.pair({"allow": [], "tiers": {"anonymous": {"day": 5}}})
+    for _ in range(3):
+        assert gateway.get("/").status == 200
+    gateway.reload()
+    assert gateway.get("/").one("x-ratelimit-remaining") == "1"
+    gateway.write_config({"tiers": {"anonymous": {"day": 7}}})
+    gateway.reload()
+    answer = gateway.get("/")
+    assert (answer.one("x-ratelimit-limit"), answer.one("x-ratelimit-remaining")) == ("7", "2"), answer
+
+
+def under_reloads(t, total, reloads):
+    gateway, upstream = t.pair({"workers": 2})
+    upstream.record = False
+    done, bad = [], []
+    lock = threading.Lock()
+
+    def load(count):
+        client = gateway.client(record=False)
+        for n in range(count):
+            try:
+                if n % 50 == 49:
+                    client.close()
+                    client = gateway.client(record=False)
+                method = "POST" if n % 3 == 0 else "GET"
+                answer = client.exchange(request(method, "/", body=b"x" * 100 if method == "POST" else None))
+                if answer.status != 200:
+                    bad.append(answer)
+            except Exception as error:
+                bad.append(error)
+                client = gateway.client(record=False)
+            with lock:
+                done.append(1)
+
+    threads = [threading.Thread(target=load, args=(total // 8,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for n in range(1, reloads + 1):
+        eventually(lambda: len(done) > total * n // (reloads + 1), "the load stalled", 60)
+        gateway.write_config({"client": {"max_body": f"{n}MiB"}})
+        gateway.reload(seconds=10)
+    for thread in threads:
+        thread.join(60)
+    assert not bad, (len(bad), bad[:3])
+    assert len(done) == len(upstream.requests) == total // 8 * 8
+    gateway.wait_access(total // 8 * 8)
+
+
+@timeout(40)
+def test_reloads_under_load_lose_nothing(t):
+    under_reloads(t, 1600, 3)
+
+
+@slow
+@timeout(180)
+def test_10000_requests_under_three_reloads(t):
+    under_reloads(t, 10_000, 3)
+
+
+def test_usr1_reopens_the_access_log(t):
+    gateway, upstream = t.pair()
+    gateway.get("/one")
+    gateway.wait_access(1)
+    moved = str(gateway.access_path) + ".1"
+    os.rename(gateway.access_path, moved)
+    gateway.process.signal(signal.SIGUSR1)
+    eventually(gateway.access_path.exists, "the log was not opened anew")
+    gateway.get("/two")
+    assert [record["path"] for record in gateway.wait_access(1)] == ["/two"]
+    assert "/two" not in open(moved).read()
+
+
+def test_many_reloads_leak_nothing(t):
+    gateway, upstream = t.pair()
+    for _ in range(10):
+        gateway.reload()
+    fds = gateway.process.fd_count()
+    for _ in range(30):
+        gateway.reload()
+    time.sleep(0.2)
+    assert gateway.process.fd_count() <= fds + 1
+    assert gateway.get("/").status == 200
