@@ -16,11 +16,15 @@ struct client_options {
     uint64_t max_header_bytes;
     uint64_t max_target_bytes;
     int max_headers;
-    uint64_t max_body; /* 0 = no limit */
+    uint64_t max_body;   /* 0 = no limit */
     int max_connections; /* in all workers */
 };
 
-enum reply_problem_json { REPLY_PROBLEM_AUTO, REPLY_PROBLEM_ALWAYS, REPLY_PROBLEM_NEVER };
+enum reply_problem_json {
+    REPLY_PROBLEM_AUTO,
+    REPLY_PROBLEM_ALWAYS,
+    REPLY_PROBLEM_NEVER
+};
 
 struct reply_options {
     bool has_x_ratelimit;

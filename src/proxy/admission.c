@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * May this request pass? Route, address, lists, identity, concurrency, limit,
+ * in the order of the contract's section 1; each step ends in an answer, in the
+ * next step, or in waiting for one of the two that may take time. What was
+ * charged stands, unless the route gives it back for the final status.
+ */
+#include <string.h>
+
+#include "kamiyo/observe/metrics.h"
+
+#include "proxy/proxy_internal.h"
+
+static struct slice key_of(const struct exchange *exchange)
+{
+    return (struct slice){exchange->identity.key, exchange->identity.key_length};
+}
+
+/* The id as the lists of users and the log have it; empty for an address. */
+static struct slice user_of(const struct exchange *exchange)
+{
+    struct slice key = key_of(exchange);
+    struct slice prefix = SLICE("user:");
+    if (exchange->identity.kind != IDENTITY_USER || !slice_starts_with(key, prefix))
+        return SLICE("");
+    return (struct slice){key.data + prefix.length, key.length - prefix.length};
+}
+
+static struct limit_query query_of(const struct exchange *exchange, int64_t cost)
+{
+    return (struct limit_query){
+        .key = key_of(exchange),
+        .route = exchange->route->has_own_tiers ? exchange->route->name : SLICE(""),
+        .policy = exchange->policy,
+        .cost = cost,
+        .on_failure = exchange->route->on_failure,
+    };
+}
+
+static void count_decision(const struct exchange *exchange)
+{
+    const struct limit_decision *decision = &exchange->decision;
+    struct slice window = SLICE("");
+    if (decision->outcome == LIMIT_DENIED && decision->binding < exchange->policy->window_count)
+        window = slice_of(exchange->policy->windows[decision->binding].name);
+    metrics_count_decision(exchange->proxy->parts.metrics, exchange->decision_name,
+                           slice_of(limit_mode_names[decision->mode]), exchange->tier->name,
+                           window);
+}
+
+static void count_refusal(const struct exchange *exchange, struct slice window)
+{
+    metrics_count_decision(exchange->proxy->parts.metrics, exchange->decision_name, SLICE(""),
+                           exchange->tier->name, window);
+}
+
+static void apply_decision(struct exchange *exchange)
+{
+    const struct limit_decision *decision = &exchange->decision;
+    exchange->limit_us = loop_now(exchange->proxy->loop)->monotonic_us - exchange->limit_began_us;
+    metrics_observe_us(exchange->proxy->parts.metrics, METRICS_LIMIT_SECONDS, exchange->limit_us);
+    exchange->is_limited = decision->outcome == LIMIT_ALLOWED || decision->outcome == LIMIT_DENIED;
+    exchange->was_charged = decision->outcome == LIMIT_ALLOWED;
+    if (decision->outcome == LIMIT_DENIED)
+        exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
+    else
+        exchange->decision_name = SLICE("allowed");
+    if (exchange->is_limited)
+        count_decision(exchange);
+
+    if (decision->outcome == LIMIT_STORE_FAILED && !exchange->route->is_shadow) {
+        exchange->decision_name = SLICE("denied");
+        answer_send(exchange, REPLY_STORE_UNAVAILABLE, "store_unavailable");
+    } else if (decision->outcome == LIMIT_DENIED && !exchange->route->is_shadow) {
+        answer_send(exchange, REPLY_RATE_LIMITED, NULL);
+    } else {
+        exchange_forward(exchange);
+    }
+}
+
+static void on_limit(void *arg, const struct limit_decision *decision)
+{
+    struct exchange *exchange = arg;
+    exchange->limit_call = NULL;
+    exchange->decision = *decision;
+    apply_decision(exchange);
+}
+
+static void check_limit(struct exchange *exchange)
+{
+    struct limit_query query = query_of(exchange, exchange->route->cost);
+    exchange_enter(exchange, EXCHANGE_LIMIT);
+    exchange->limit_began_us = loop_now(exchange->proxy->loop)->monotonic_us;
+    if (limiter_check(exchange->proxy->parts.limiter, &query, &exchange->decision, on_limit,
+                      exchange, &exchange->limit_call) == PROGRESS_DONE)
+        apply_decision(exchange);
+    else
+        exchange_keep_head(exchange);
+}
+
+/* A place among the identity's requests in flight on this route; false: answered. */
+static bool take_place(struct exchange *exchange)
+{
+    int max = exchange->route->concurrency;
+    if (max == 0)
+        return true;
+    if (concurrency_enter(exchange->proxy->parts.concurrency, key_of(exchange),
+                          exchange->route->name, max)) {
+        exchange->holds_concurrency = true;
+        return true;
+    }
+    exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
+    count_refusal(exchange, SLICE("concurrency"));
+    if (exchange->route->is_shadow)
+        return true;
+    answer_send_limited(exchange, SLICE("concurrency"), max, 1000);
+    return false;
+}
+
+/* The identity is known: who may not, who need not be limited, and what limits the rest. */
+static void judge(struct exchange *exchange)
+{
+    const struct identity *identity = &exchange->identity;
+    const struct route_table *routes = exchange->routes;
+    bool is_user = identity->kind == IDENTITY_USER;
+    exchange->tier =
+        route_table_tier(routes, (struct slice){identity->tier, identity->tier_length}, is_user);
+    if (identity->has_spent_failures) {
+        exchange->decision_name = SLICE("denied");
+        count_refusal(exchange, SLICE("failures"));
+        answer_send_limited(exchange, SLICE("failures"), identity->failures_limit,
+                            identity->failures_wait_ms);
+        return;
+    }
+    enum route_verdict verdict =
+        is_user ? route_table_judge_user(routes, user_of(exchange)) : ROUTE_NEITHER;
+    if (verdict == ROUTE_DENIED) {
+        answer_send(exchange, REPLY_FORBIDDEN, "denied_user");
+        return;
+    }
+    if (verdict == ROUTE_NEITHER)
+        verdict = route_table_judge_addr(routes, &exchange->client_ip.addr);
+    exchange->policy =
+        verdict == ROUTE_ALLOWED ? NULL : route_policy(routes, exchange->route, exchange->tier);
+    if (exchange->route->is_exempt || verdict == ROUTE_ALLOWED) {
+        exchange->decision_name = SLICE("exempt");
+        exchange_forward(exchange);
+    } else if (take_place(exchange)) {
+        if (exchange->policy != NULL) {
+            check_limit(exchange);
+            return;
+        }
+        exchange->decision_name = SLICE("exempt"); /* an unlimited tier */
+        exchange_forward(exchange);
+    }
+}
+
+static void on_identity(void *arg, const struct identity *identity)
+{
+    struct exchange *exchange = arg;
+    exchange->identity_call = NULL;
+    exchange->identity = *identity;
+    judge(exchange);
+}
+
+void admission_begin(struct exchange *exchange)
+{
+    struct proxy *proxy = exchange->proxy;
+    const struct http_request_head *request = exchange->request;
+    exchange->route = route_table_find(exchange->routes, request);
+    client_ip_find(proxy->settings.client_ip, &exchange->client->peer, &request->head,
+                   &exchange->client_ip);
+    if (exchange->client_ip.has_untrusted_fields)
+        metrics_add(proxy->parts.metrics, METRICS_UNTRUSTED_FORWARDING, 1);
+    if (exchange->client_ip.is_chain_short)
+        metrics_add(proxy->parts.metrics, METRICS_SHORT_CHAINS, 1);
+    if (route_table_judge_addr(exchange->routes, &exchange->client_ip.addr) == ROUTE_DENIED) {
+        answer_send(exchange, REPLY_FORBIDDEN, "denied_address");
+        return;
+    }
+    const struct identity_query query = {
+        .request = request,
+        .client = &exchange->client_ip.addr,
+        .is_peer_trusted = exchange->client_ip.is_peer_trusted,
+        .now = loop_now(proxy->loop),
+    };
+    exchange_enter(exchange, EXCHANGE_IDENTITY);
+    if (identity_resolve(proxy->parts.identity, &query, &exchange->identity, on_identity, exchange,
+                         &exchange->identity_call) == PROGRESS_DONE)
+        judge(exchange);
+    else
+        exchange_keep_head(exchange);
+}
+
+void admission_cancel(struct exchange *exchange)
+{
+    if (exchange->identity_call != NULL)
+        identity_cancel(&exchange->identity_call);
+    if (exchange->limit_call != NULL)
+        limiter_cancel(&exchange->limit_call);
+    if (exchange->holds_concurrency) {
+        exchange->holds_concurrency = false;
+        concurrency_leave(exchange->proxy->parts.concurrency, key_of(exchange),
+                          exchange->route->name);
+    }
+}
+
+void admission_settle(struct exchange *exchange)
+{
+    if (!exchange->was_charged)
+        return;
+    exchange->was_charged = false;
+    if (route_refunds(exchange->routes, exchange->route, exchange->status)) {
+        struct limit_query query = query_of(exchange, exchange->route->cost);
+        limiter_refund(exchange->proxy->parts.limiter, &query);
+    } else if (exchange->cost_after > 0) {
+        struct limit_query query = query_of(exchange, exchange->cost_after);
+        limiter_charge(exchange->proxy->parts.limiter, &query);
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The gateway's own answers to one exchange: gathers what reply.c writes from,
+ * decides whether the connection can stay, and sends head and body in one write.
+ */
+#include "kamiyo/base/text.h"
+#include "kamiyo/proxy/limit_fields.h"
+
+#include "proxy/proxy_internal.h"
+
+struct slice answer_date(struct proxy *proxy)
+{
+    int64_t second = loop_wall_ms(proxy->loop) / 1000;
+    if (second != proxy->date_second) {
+        proxy->date_second = second;
+        text_format_http_date(second, proxy->date);
+    }
+    return (struct slice){proxy->date, TEXT_HTTP_DATE_SIZE - 1};
+}
+
+struct slice answer_limit_fields(struct exchange *exchange, char *memory, size_t size)
+{
+    struct text fields;
+    text_init(&fields, memory, size);
+    if (exchange->is_limited)
+        limit_fields_write(&fields, exchange->policy, &exchange->decision, exchange->tier->name,
+                           exchange->proxy->settings.reply, loop_wall_ms(exchange->proxy->loop));
+    return text_slice(&fields);
+}
+
+/* Whether what is still to come of the request is little enough to be read and dropped. */
+static bool can_skip_rest(const struct exchange *exchange)
+{
+    const struct http_body *body = &exchange->request_body;
+    if (body->is_complete)
+        return true;
+    /* A client that waits for 100 may never send its body, or may: the connection's state is
+     * unknown. */
+    if (exchange->expects_continue)
+        return false;
+    return body->framing == HTTP_FRAMING_LENGTH && body->remaining <= PROXY_SMALL_REST;
+}
+
+static struct slice allowed_origin(const struct exchange *exchange)
+{
+    const struct reply_options *options = exchange->proxy->settings.reply;
+    for (size_t i = 0; exchange->origin.length > 0 && i < options->cors_origin_count; i++) {
+        struct slice allowed = slice_of(options->cors_origins[i]);
+        if (slice_equal(allowed, SLICE("*")) || slice_equal(allowed, exchange->origin))
+            return exchange->origin;
+    }
+    return SLICE("");
+}
+
+static bool is_problem(const struct exchange *exchange)
+{
+    enum reply_problem_json option = exchange->proxy->settings.reply->problem_json;
+    return option == REPLY_PROBLEM_ALWAYS ||
+           (option == REPLY_PROBLEM_AUTO && exchange->wants_problem_json);
+}
+
+/* "\"minute\", \"hour\"": every window that denies. */
+static struct slice violated_windows(const struct exchange *exchange, char *memory, size_t size)
+{
+    struct text names;
+    text_init(&names, memory, size);
+    for (size_t i = 0; exchange->is_limited && i < exchange->decision.window_count; i++) {
+        if (exchange->decision.levels[i].wait_ms == 0)
+            continue;
+        text_append_format(&names, "%s\"%s\"", names.length > 0 ? ", " : "",
+                           exchange->policy->windows[i].name);
+    }
+    return text_slice(&names);
+}
+
+static void send_reply(struct exchange *exchange, struct reply *reply, const char *reason)
+{
+    struct proxy *proxy = exchange->proxy;
+    struct client *client = exchange->client;
+    struct text out;
+    size_t body_bytes = 0;
+    text_init(&out, proxy->scratch, proxy->scratch_size);
+    exchange->keep_alive = exchange->wants_keep_alive && !reply_closes(reply->kind) &&
+                           !proxy->is_draining && !client->has_ended && can_skip_rest(exchange);
+    reply->keep_alive = exchange->keep_alive;
+    reply->minor_version = exchange->minor_version;
+    reply->is_head_method = exchange->is_head_method;
+    reply->is_problem_json = is_problem(exchange);
+    reply->request_id = exchange->request_id;
+    reply->date = answer_date(proxy);
+    reply->cors_origin = allowed_origin(exchange);
+    reply_write(&out, reply, &body_bytes);
+
+    exchange->status = reply_status(reply->kind);
+    exchange->reason = reason;
+    exchange->has_answer = true;
+    exchange->bytes_out = (int64_t)body_bytes;
+    exchange_enter(exchange, EXCHANGE_REPLY);
+    const struct iovec part = {out.data, out.length};
+    if (stream_write(&client->stream, &part, 1) == STREAM_FAILED) {
+        exchange_finish(exchange, CLIENT_CLOSE, "client_closed");
+        return;
+    }
+    relay_watch_client(exchange);
+    exchange_complete(exchange);
+}
+
+void answer_send(struct exchange *exchange, enum reply_kind kind, const char *reason)
+{
+    char fields[LIMIT_FIELDS_SIZE], violated[LIMIT_MAX_WINDOWS * (LIMIT_WINDOW_NAME_SIZE + 4)];
+    struct reply reply = {.kind = kind};
+    reply.limit_fields = answer_limit_fields(exchange, fields, sizeof(fields));
+    if (kind == REPLY_RATE_LIMITED) {
+        const struct limit_decision *decision = &exchange->decision;
+        const struct limit_level *level = &decision->levels[decision->binding];
+        reply.tier = exchange->tier->name;
+        reply.window = slice_of(exchange->policy->windows[decision->binding].name);
+        reply.limit = level->capacity;
+        reply.remaining = level->remaining;
+        reply.wait_ms = decision->wait_ms;
+        reply.upgrade_url = slice_of(exchange->proxy->settings.reply->upgrade_url);
+        reply.violated = violated_windows(exchange, violated, sizeof(violated));
+    }
+    send_reply(exchange, &reply, reason);
+}
+
+void answer_send_limited(struct exchange *exchange,
+                         struct slice window,
+                         int64_t limit,
+                         int64_t wait_ms)
+{
+    struct reply reply = {
+        .kind = REPLY_RATE_LIMITED,
+        .tier = exchange->tier->name,
+        .window = window,
+        .limit = limit,
+        .wait_ms = wait_ms,
+        .upgrade_url = slice_of(exchange->proxy->settings.reply->upgrade_url),
+    };
+    send_reply(exchange, &reply, NULL);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an exchange leaves behind: one log line, its counts and its times. Makes
+ * no system call and takes no lock; the worker's shards gather.
+ */
+#include "kamiyo/observe/access_log.h"
+#include "kamiyo/observe/metrics.h"
+
+#include "proxy/proxy_internal.h"
+
+static struct slice user_id(const struct exchange *exchange)
+{
+    enum {
+        PREFIX = sizeof("user:") - 1
+    };
+    if (exchange->tier == NULL || exchange->identity.kind != IDENTITY_USER)
+        return SLICE("");
+    return (struct slice){exchange->identity.key + PREFIX,
+                          exchange->identity.key_length - (size_t)PREFIX};
+}
+
+static void count(struct exchange *exchange, int64_t duration_us)
+{
+    struct metrics_shard *metrics = exchange->proxy->parts.metrics;
+    struct slice route = SLICE("none");
+    if (exchange->route != NULL)
+        route = exchange->route->name.length > 0 ? exchange->route->name : SLICE("default");
+    metrics_count_request(metrics, exchange->status, route,
+                          exchange->tier != NULL ? exchange->tier->name : SLICE("none"));
+    metrics_observe_us(metrics, METRICS_REQUEST_SECONDS, duration_us);
+    if (exchange->upstream_us >= 0)
+        metrics_observe_us(metrics, METRICS_UPSTREAM_SECONDS, exchange->upstream_us);
+}
+
+void record_write(struct exchange *exchange)
+{
+    char address[ADDR_TEXT_SIZE];
+    const struct proxy *proxy = exchange->proxy;
+    int64_t duration_us = loop_now(proxy->loop)->monotonic_us - exchange->began_us;
+    count(exchange, duration_us);
+    if (proxy->parts.access_log == NULL)
+        return;
+
+    bool has_window = exchange->is_limited && exchange->decision.window_count > 0;
+    const struct addr *client =
+        exchange->route != NULL ? &exchange->client_ip.addr : &exchange->client->peer;
+    size_t address_length = addr_format(client, address);
+    const struct access_record record = {
+        .wall_us = exchange->began_wall_us,
+        .request_id = exchange->request_id,
+        .client_ip = {address, address_length},
+        .method = exchange->method,
+        .target = exchange->target,
+        .minor_version = exchange->minor_version,
+        .status = exchange->status,
+        .bytes_in = (uint64_t)exchange->bytes_in,
+        .bytes_out = (uint64_t)exchange->bytes_out,
+        .duration_us = duration_us,
+        .upstream_us = exchange->upstream_us,
+        .retries = exchange->retries,
+        .limit_us = exchange->limit_us,
+        .tier = exchange->tier != NULL ? exchange->tier->name : SLICE(""),
+        .user = user_id(exchange),
+        .route = exchange->route != NULL ? exchange->route->name : SLICE(""),
+        .decision = exchange->decision_name,
+        .mode =
+            exchange->is_limited ? slice_of(limit_mode_names[exchange->decision.mode]) : SLICE(""),
+        .remaining =
+            has_window ? exchange->decision.levels[exchange->decision.binding].remaining : -1,
+        .user_agent = exchange->user_agent,
+        .reason = slice_of(exchange->reason),
+        .is_denied = slice_equal(exchange->decision_name, SLICE("denied")),
+    };
+    access_log_write(proxy->parts.access_log, &record, proxy->parts.metrics);
+}
