@@ -25,7 +25,6 @@
 
 #include "kamiyo/base/log.h"
 #include "kamiyo/base/mem.h"
-
 #include "loop_internal.h"
 
 struct loop_post {

@@ -12,7 +12,6 @@
 #include <openssl/x509_vfy.h>
 
 #include "kamiyo/base/mem.h"
-
 #include "stream_internal.h"
 
 struct stream_tls *stream_tls_create(struct stream *stream, SSL *ssl, loop_task_fn *on_more)
@@ -105,8 +104,7 @@ enum stream_tls_status stream_tls_handshake(struct stream_tls *tls)
     return status;
 }
 
-enum stream_tls_status
-stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length)
+enum stream_tls_status stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length)
 {
     int count;
 
@@ -118,8 +116,7 @@ stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *l
     return STREAM_TLS_DONE;
 }
 
-enum stream_tls_status
-stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken)
+enum stream_tls_status stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken)
 {
     *taken = 0;
     while (*taken < length) {

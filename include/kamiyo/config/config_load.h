@@ -31,10 +31,3 @@ typedef const char *config_getenv_fn(const char *name);
 struct config *config_load(const struct config_overrides *overrides,
                            config_getenv_fn *getenv_fn,
                            struct error_list *errors) MUST_CHECK;
-/*
- * The list as `check` and a refused start show it: file:line:column: key: message, the source
- * line and a caret; or as one JSON object for machines. The text is allocated with mem. Files are
- * read again for their lines; values of secret keys are masked.
- */
-char *config_format_errors(const struct error_list *errors) MUST_CHECK;
-char *config_format_errors_json(const struct error_list *errors) MUST_CHECK;
