@@ -179,7 +179,7 @@ def check_answers(raw, ids):
 def run_mutations(t, count, seed, workers=4):
     gateway, upstream = t.pair({"client": {"header_timeout": "5s", "body_timeout": "5s"}, "upstream": {"response_timeout": "5s"}})
     upstream.record = True
-    findings, ids, lock = [], [], threading.Lock()
+    findings, ids, done, lock = [], [], [], threading.Lock()
     seen = strict_upstream(upstream, findings)
     numbers = iter(range(count))
 
@@ -192,8 +192,9 @@ def run_mutations(t, count, seed, workers=4):
                 break
             try:
                 one_mutation(gateway, findings, number, seed, own_ids)
-            except OSError as error:
-                findings.append(f"mutation {number} of seed {seed}: {error}")
+            except Exception as error:
+                findings.append(f"mutation {number} of seed {seed}: {type(error).__name__}: {error}")
+            done.append(number)
         with lock:
             ids.extend(own_ids)
 
@@ -204,6 +205,7 @@ def run_mutations(t, count, seed, workers=4):
         thread.join()
     assert not findings, "\n".join(findings[:10])
     assert gateway.process.returncode is None, "the gateway died"
+    assert len(done) == count
     account(gateway, upstream, seen, ids)
     return len(seen)
 
@@ -211,7 +213,7 @@ def run_mutations(t, count, seed, workers=4):
 def account(gateway, upstream, seen, ids):
     """Upstream requests, access-log lines and answers tell one story."""
     eventually(lambda: gateway.metrics().total("connections", side="client") == 0, "clients are left", 8.0)
-    until(lambda: len(gateway.access()) >= len(ids), 5.0)
+    until(lambda: len(gateway.access()) >= len(ids), 5.0, 0.2)
     logged = {}
     for record in gateway.access():
         logged.setdefault(record["request_id"], []).append(record)
