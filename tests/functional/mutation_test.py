@@ -55,7 +55,7 @@ TOKENS = [
 ]
 
 
-def mutate(random_, data):
+def mutate_with(random_, data, tokens):
     """One to four changes: bytes flipped, cut, doubled, swapped; tokens put in or over."""
     out = bytearray(data)
     for _ in range(random_.choice((1, 1, 1, 2, 2, 3, 4))):
@@ -69,9 +69,9 @@ def mutate(random_, data):
         elif kind == 2:
             out[at:at] = bytes([out[at]])
         elif kind in (3, 4, 5):
-            out[at:at] = random_.choice(TOKENS)
+            out[at:at] = random_.choice(tokens)
         elif kind == 6:
-            token = random_.choice(TOKENS)
+            token = random_.choice(tokens)
             out[at : at + len(token)] = token
         elif kind == 7:
             end = min(len(out), at + random_.randrange(1, 20))
@@ -83,7 +83,7 @@ def mutate(random_, data):
             out = bytearray(b"\r\n".join(lines))
         else:
             lines = bytes(out).split(b"\r\n")
-            lines.insert(random_.randrange(1, len(lines) + 1), random_.choice(TOKENS).rstrip(b"\r\n"))
+            lines.insert(random_.randrange(1, len(lines) + 1), random_.choice(tokens).rstrip(b"\r\n"))
             out = bytearray(b"\r\n".join(lines))
     return bytes(out)
 
@@ -127,7 +127,7 @@ def strict_upstream(upstream, findings):
 
 def one_mutation(gateway, findings, number, seed, ids):
     random_ = random.Random(seed * 1_000_003 + number)
-    data = mutate(random_, random_.choice(SEEDS))
+    data = mutate_with(random_, random_.choice(SEEDS), TOKENS)
     client = gateway.client(record=True, timeout=10.0)
     try:
         if random_.randrange(4) == 0:
