@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A ring of the last reservations in order of time: the next one is no sooner
+ * than a second after the oldest, which is exactly "so many in any second".
+ * A lock is fine: a worker comes by ten times a second at the most.
+ */
+#include "kamiyo/redis/redis_budget.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "kamiyo/base/mem.h"
+
+struct redis_budget {
+    pthread_mutex_t lock;
+    int64_t reserved_ms[REDIS_BUDGET_PER_SECOND]; /* [next] is the oldest; 0 = none */
+    size_t next;
+};
+
+struct redis_budget *redis_budget_create(void)
+{
+    struct redis_budget *budget = mem_alloc_zero(sizeof(*budget));
+
+    (void)pthread_mutex_init(&budget->lock, NULL); /* a plain mutex cannot fail */
+    return budget;
+}
+
+void redis_budget_destroy(struct redis_budget **budget)
+{
+    if (*budget == NULL)
+        return;
+    (void)pthread_mutex_destroy(&(*budget)->lock); /* nobody holds it */
+    mem_free(*budget);
+    *budget = NULL;
+}
+
+int64_t redis_budget_reserve(struct redis_budget *budget, int64_t wanted_ms)
+{
+    int64_t oldest;
+    int64_t newest;
+
+    (void)pthread_mutex_lock(&budget->lock); /* a plain mutex cannot fail */
+    oldest = budget->reserved_ms[budget->next];
+    newest =
+        budget->reserved_ms[(budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND];
+    if (oldest != 0 && wanted_ms < oldest + 1000)
+        wanted_ms = oldest + 1000;
+    /* Kept in order; a back-off that ends before another's reservation waits for its turn. */
+    if (wanted_ms < newest)
+        wanted_ms = newest;
+    budget->reserved_ms[budget->next] = wanted_ms;
+    budget->next = (budget->next + 1) % REDIS_BUDGET_PER_SECOND;
+    (void)pthread_mutex_unlock(&budget->lock); /* likewise */
+    return wanted_ms;
+}

@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a worker's connection to Redis, and the commands on it.
+ *
+ *            start                 dialled            greeted
+ *   STOPPED ------> CONNECTING ------------> GREETING ------> READY
+ *                      ^  | failed              | failed        | lost
+ *                      |  v                     v               |
+ *                     WAITING <-----------------+---------------+
+ *                      (at once after a loss in use, else back-off, and the budget)
+ *
+ * Commands are records in a list in the order of their replies. A record
+ * outlives its caller: a deadline or a cancel only takes the callback away, and
+ * the reply, or the end of the connection, frees it. Callbacks run from
+ * redis_connection's on_reply, from a timer, or from on_closed when nothing of
+ * hiredis is left; by then the state is WAITING or CONNECTING, so none of them
+ * can reach a dead connection.
+ */
+#include "kamiyo/redis/redis_client.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "kamiyo/base/hash.h"
+#include "kamiyo/base/mem.h"
+#include "kamiyo/net/loop.h"
+#include "kamiyo/net/tls.h"
+
+#include "redis_connection.h"
+#include "redis_dial.h"
+#include "redis_shared.h"
+
+#define SHA_LENGTH 40
+/* Failures in a row after which the back-off no longer doubles. */
+#define MAX_DOUBLINGS 16
+
+enum client_state {
+    CLIENT_STOPPED,
+    CLIENT_WAITING,
+    CLIENT_CONNECTING,
+    CLIENT_GREETING,
+    CLIENT_READY
+};
+
+struct redis_call {
+    TAILQ_ENTRY(redis_call) entry;
+    struct redis_client *client;
+    redis_done_fn *done; /* NULL = the caller is gone */
+    void *arg;
+    int64_t sent_us; /* monotonic */
+    struct loop_timer deadline;
+};
+
+TAILQ_HEAD(redis_call_list, redis_call);
+
+struct redis_client {
+    struct loop *loop;
+    struct redis_shared *shared;
+    const struct redis_client_handler *handler;
+    void *arg;
+    const char *script;
+    char name[64];
+    enum client_state state;
+    bool is_returning; /* from a loss in use until the next attempt has ended */
+    struct redis_dial *dial;
+    struct redis_connection *connection;
+    struct redis_call_list in_flight; /* oldest first */
+    struct redis_call_list lost;      /* of a connection that is coming down */
+    struct mem_pool calls;
+    unsigned greeting_left; /* replies */
+    unsigned failures;      /* in a row, since the last confirm */
+    struct loop_timer retry_timer;
+    struct loop_timer greeting_timer; /* from dialling to the last reply of the greeting */
+    struct loop_timer stall_timer;
+    int64_t attempt_deadline_ms;
+    int64_t clock_offset_ms; /* server's Unix ms minus our monotonic ms */
+    bool has_clock_offset;
+    char sha[SHA_LENGTH + 1]; /* "" = the server did not take the script */
+    char *buffer;             /* a command in protocol form */
+    size_t buffer_capacity;
+    uint64_t random; /* state of a xorshift generator, for jitter */
+};
+
+static const struct redis_client_handler no_handler = {.on_ready = NULL};
+
+static void connect_now(struct redis_client *client);
+
+/* --- commands --- */
+
+static size_t decimal(char *out, size_t value)
+{
+    char digits[20];
+    size_t count = 0;
+
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (size_t i = 0; i < count; i++)
+        out[i] = digits[count - 1 - i];
+    return count;
+}
+
+/* "*2\r\n" or "$5\r\n" */
+static char *put_header(char *out, char kind, size_t value)
+{
+    *out++ = kind;
+    out += decimal(out, value);
+    *out++ = '\r';
+    *out++ = '\n';
+    return out;
+}
+
+/* Redis's protocol for one command; the length. */
+static size_t
+format_command(struct redis_client *client, const struct slice *arguments, size_t count)
+{
+    size_t needed = 32;
+    char *out;
+
+    for (size_t i = 0; i < count; i++)
+        needed += arguments[i].length + 32;
+    if (needed > client->buffer_capacity) {
+        client->buffer_capacity = needed * 2;
+        client->buffer = mem_resize(client->buffer, client->buffer_capacity);
+    }
+    out = put_header(client->buffer, '*', count);
+    for (size_t i = 0; i < count; i++) {
+        out = put_header(out, '$', arguments[i].length);
+        if (arguments[i].length > 0)
+            memcpy(out, arguments[i].data, arguments[i].length);
+        out += arguments[i].length;
+        *out++ = '\r';
+        *out++ = '\n';
+    }
+    return (size_t)(out - client->buffer);
+}
+
+static void free_call(struct redis_call *call)
+{
+    loop_timer_stop(&call->deadline);
+    mem_pool_give(&call->client->calls, call);
+}
+
+static void
+end_call(struct redis_call *call, enum redis_outcome outcome, const struct redis_reply *reply)
+{
+    struct redis_result result = {.outcome = outcome, .reply = reply};
+    redis_done_fn *done = call->done;
+    void *arg = call->arg;
+
+    if (outcome == REDIS_TIMED_OUT)
+        call->done = NULL; /* the record waits for its reply */
+    else
+        free_call(call);
+    if (done != NULL)
+        done(arg, &result);
+}
+
+static void on_call_deadline(void *arg)
+{
+    end_call(arg, REDIS_TIMED_OUT, NULL);
+}
+
+static bool send_command(struct redis_client *client,
+                         const struct slice *arguments,
+                         size_t count,
+                         int64_t timeout_ms,
+                         redis_done_fn *done,
+                         void *arg,
+                         struct redis_call **handle)
+{
+    size_t length = format_command(client, arguments, count);
+    struct redis_call *call = mem_pool_take(&client->calls);
+
+    if (!redis_connection_send(client->connection, client->buffer, length, call)) {
+        mem_pool_give(&client->calls, call);
+        return false;
+    }
+    call->client = client;
+    call->done = done;
+    call->arg = arg;
+    call->sent_us = loop_now(client->loop)->monotonic_us;
+    loop_timer_init(&call->deadline, on_call_deadline, call);
+    if (timeout_ms > 0)
+        loop_timer_start(client->loop, &call->deadline, timeout_ms);
+    TAILQ_INSERT_TAIL(&client->in_flight, call, entry);
+    if (!loop_timer_is_running(&client->stall_timer))
+        loop_timer_start(client->loop, &client->stall_timer, client->shared->connect_timeout_ms);
+    *handle = call;
+    return true;
+}
+
+enum progress redis_client_command(struct redis_client *client,
+                                   const struct slice *arguments,
+                                   size_t count,
+                                   int64_t timeout_ms,
+                                   redis_done_fn *done,
+                                   void *arg,
+                                   struct redis_call **call)
+{
+    if (client->state != CLIENT_READY ||
+        redis_connection_in_flight(client->connection) >= REDIS_CLIENT_MAX_IN_FLIGHT ||
+        !send_command(client, arguments, count, timeout_ms, done, arg, call))
+        return PROGRESS_DONE;
+    return PROGRESS_PENDING;
+}
+
+void redis_client_cancel(struct redis_call **call)
+{
+    if (*call == NULL)
+        return;
+    (*call)->done = NULL;
+    loop_timer_stop(&(*call)->deadline);
+    *call = NULL;
+}
+
+/* --- back-off --- */
+
+static uint64_t next_random(struct redis_client *client)
+{
+    client->random ^= client->random << 13;
+    client->random ^= client->random >> 7;
+    client->random ^= client->random << 17;
+    return client->random;
+}
+
+/* Doubling from backoff_min to backoff_max, of which at least half is waited. */
+static int64_t backoff_ms(struct redis_client *client)
+{
+    unsigned doublings = client->failures - 1;
+    int64_t delay_ms = client->shared->backoff_min_ms;
+
+    if (doublings > MAX_DOUBLINGS)
+        doublings = MAX_DOUBLINGS;
+    delay_ms <<= doublings;
+    if (delay_ms > client->shared->backoff_max_ms)
+        delay_ms = client->shared->backoff_max_ms;
+    if (delay_ms < 2)
+        return delay_ms;
+    return delay_ms / 2 + (int64_t)(next_random(client) % (uint64_t)(delay_ms / 2 + 1));
+}
+
+/* Arrange the next attempt. `is_at_once`: the connection worked until now. */
+static void connect_later(struct redis_client *client, bool is_at_once)
+{
+    int64_t now_ms = loop_now_ms(client->loop);
+    int64_t at_ms;
+
+    client->failures++;
+    at_ms = redis_budget_reserve(client->shared->budget,
+                                 is_at_once ? now_ms : now_ms + backoff_ms(client));
+    client->state = CLIENT_WAITING;
+    if (at_ms <= now_ms)
+        connect_now(client);
+    else
+        loop_timer_start(client->loop, &client->retry_timer, at_ms - now_ms);
+}
+
+static void on_retry(void *arg)
+{
+    connect_now(arg);
+}
+
+/* --- greeting --- */
+
+static void fail_greeting(struct redis_client *client, const struct redis_failure *failure)
+{
+    redis_connection_close(client->connection, failure);
+}
+
+static void greeting_went_on(struct redis_client *client)
+{
+    if (--client->greeting_left > 0)
+        return;
+    loop_timer_stop(&client->greeting_timer);
+    client->state = CLIENT_READY;
+    client->is_returning = false;
+    if (client->handler->on_ready != NULL)
+        client->handler->on_ready(client->arg);
+}
+
+/* An error of the greeting that `reason` makes bearable: this server has no such command, or not
+ * for us. */
+static bool is_bearable(const struct redis_failure *failure)
+{
+    return failure->reason == REDIS_REASON_BAD_REPLY ||
+           (failure->reason == REDIS_REASON_AUTHENTICATION &&
+            strncmp(failure->detail, "NOPERM", 6) == 0);
+}
+
+/* True: goes on. */
+static bool
+check_greeting(struct redis_client *client, const struct redis_result *result, bool may_fail)
+{
+    struct redis_failure failure = {.reason = REDIS_REASON_NONE};
+    struct slice text;
+
+    if (result->outcome != REDIS_REPLIED)
+        return false; /* on_closed will say why */
+    if (!redis_reply_is_error(result->reply, &text))
+        return true;
+    (void)redis_failure_from_reply(text, &failure); /* the reason decides here */
+    if (may_fail && is_bearable(&failure))
+        return true;
+    fail_greeting(client, &failure);
+    return false;
+}
+
+static void on_auth(void *arg, const struct redis_result *result)
+{
+    struct redis_client *client = arg;
+
+    if (check_greeting(client, result, false))
+        greeting_went_on(client);
+}
+
+static void on_select(void *arg, const struct redis_result *result)
+{
+    struct redis_client *client = arg;
+    struct redis_failure failure = {.reason = REDIS_REASON_NONE};
+    struct slice text;
+
+    if (result->outcome == REDIS_REPLIED && redis_reply_is_error(result->reply, &text)) {
+        (void)redis_failure_from_reply(text, &failure); /* the reason decides here */
+        if (failure.reason == REDIS_REASON_BAD_REPLY)
+            failure.reason = REDIS_REASON_INVALID_URL; /* its database, then */
+        fail_greeting(client, &failure);
+        return;
+    }
+    if (check_greeting(client, result, false))
+        greeting_went_on(client);
+}
+
+static void on_name(void *arg, const struct redis_result *result)
+{
+    struct redis_client *client = arg;
+
+    if (check_greeting(client, result, true))
+        greeting_went_on(client);
+}
+
+static bool read_time(const struct redis_reply *reply, int64_t *server_ms)
+{
+    struct slice seconds;
+    struct slice micros;
+    uint64_t s;
+    uint64_t us;
+
+    if (!redis_reply_is_string(redis_reply_at(reply, 0), &seconds) ||
+        !redis_reply_is_string(redis_reply_at(reply, 1), &micros) ||
+        !slice_parse_u64(seconds, &s) || !slice_parse_u64(micros, &us) || s > UINT64_C(1) << 40 ||
+        us >= 1000000)
+        return false;
+    *server_ms = (int64_t)(s * 1000 + us / 1000);
+    return true;
+}
+
+static void on_time(void *arg, const struct redis_result *result)
+{
+    struct redis_client *client = arg;
+    struct redis_failure failure;
+    int64_t server_ms;
+    struct slice text;
+
+    if (!check_greeting(client, result, true))
+        return;
+    if (!redis_reply_is_error(result->reply, &text)) {
+        if (!read_time(result->reply, &server_ms)) {
+            redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "to TIME");
+            fail_greeting(client, &failure);
+            return;
+        }
+        /* A connection's first word on the clock replaces what another server said. */
+        client->has_clock_offset = false;
+        redis_client_note_time(client, server_ms, loop_now_ms(client->loop));
+    }
+    greeting_went_on(client);
+}
+
+static void on_script(void *arg, const struct redis_result *result)
+{
+    struct redis_client *client = arg;
+    struct slice sha;
+
+    if (!check_greeting(client, result, true))
+        return;
+    if (redis_reply_is_string(result->reply, &sha) && sha.length == SHA_LENGTH)
+        memcpy(client->sha, sha.data, SHA_LENGTH);
+    greeting_went_on(client);
+}
+
+static void
+greet(struct redis_client *client, redis_done_fn *done, const struct slice *arguments, size_t count)
+{
+    struct redis_call *call;
+
+    /* A connection that is just made takes it; if not, on_closed follows. */
+    if (send_command(client, arguments, count, 0, done, client, &call))
+        client->greeting_left++;
+}
+
+static void send_greeting(struct redis_client *client)
+{
+    const struct redis_url *url = &client->shared->url;
+    char database[20];
+
+    client->state = CLIENT_GREETING;
+    client->greeting_left = 0;
+    memset(client->sha, 0, sizeof(client->sha));
+    if (url->password != NULL && url->user != NULL)
+        greet(client, on_auth,
+              (struct slice[]){SLICE("AUTH"), slice_of(url->user), slice_of(url->password)}, 3);
+    else if (url->password != NULL)
+        greet(client, on_auth, (struct slice[]){SLICE("AUTH"), slice_of(url->password)}, 2);
+    if (url->database != 0) {
+        (void)snprintf(database, sizeof(database), "%d", url->database); /* fits */
+        greet(client, on_select, (struct slice[]){SLICE("SELECT"), slice_of(database)}, 2);
+    }
+    greet(client, on_name,
+          (struct slice[]){SLICE("CLIENT"), SLICE("SETNAME"), slice_of(client->name)}, 3);
+    if (client->script != NULL)
+        greet(client, on_script,
+              (struct slice[]){SLICE("SCRIPT"), SLICE("LOAD"), slice_of(client->script)}, 3);
+    greet(client, on_time, (struct slice[]){SLICE("TIME")}, 1);
+}
+
+/* --- the connection's events --- */
+
+static void on_connection_reply(void *arg, void *command, const struct redis_reply *reply)
+{
+    struct redis_client *client = arg;
+    struct redis_call *call = command;
+
+    TAILQ_REMOVE(&client->in_flight, call, entry);
+    if (client->handler->on_round_trip != NULL)
+        client->handler->on_round_trip(client->arg,
+                                       loop_now(client->loop)->monotonic_us - call->sent_us);
+    end_call(call, REDIS_REPLIED, reply);
+}
+
+static void on_connection_lost(void *arg, void *command)
+{
+    struct redis_client *client = arg;
+    struct redis_call *call = command;
+
+    TAILQ_REMOVE(&client->in_flight, call, entry);
+    TAILQ_INSERT_TAIL(&client->lost, call, entry);
+    /* Its deadline is overtaken: the callback comes at the end of this turn. */
+    loop_timer_stop(&call->deadline);
+}
+
+static void fail_lost_calls(struct redis_client *client)
+{
+    struct redis_call *call;
+
+    while ((call = TAILQ_FIRST(&client->lost)) != NULL) {
+        TAILQ_REMOVE(&client->lost, call, entry);
+        end_call(call, REDIS_LOST, NULL);
+    }
+}
+
+static void attempt_failed(struct redis_client *client, const struct redis_failure *failure)
+{
+    loop_timer_stop(&client->greeting_timer);
+    client->is_returning = false;
+    connect_later(client, false);
+    if (client->handler->on_down != NULL)
+        client->handler->on_down(client->arg, failure, false);
+}
+
+static void on_connection_closed(void *arg, const struct redis_failure *closed)
+{
+    struct redis_client *client = arg;
+    struct redis_failure failure = *closed;
+    bool was_ready = client->state == CLIENT_READY;
+
+    redis_connection_destroy(&client->connection);
+    loop_timer_stop(&client->stall_timer);
+    if (!was_ready) {
+        attempt_failed(client, &failure);
+    } else {
+        client->is_returning = client->failures == 0;
+        connect_later(client, client->is_returning);
+        if (client->handler->on_down != NULL)
+            client->handler->on_down(client->arg, &failure, true);
+    }
+    fail_lost_calls(client);
+}
+
+static const struct redis_connection_handler connection_handler = {
+    .on_reply = on_connection_reply,
+    .on_lost = on_connection_lost,
+    .on_closed = on_connection_closed,
+};
+
+static void on_dialled(void *arg, int fd, const struct redis_failure *dial_failure)
+{
+    struct redis_client *client = arg;
+    struct redis_failure failure = *dial_failure;
+    struct ssl_st *tls = NULL;
+    struct error error;
+    int64_t left_ms;
+
+    client->dial = NULL;
+    if (fd < 0) {
+        attempt_failed(client, &failure);
+        return;
+    }
+    if (!redis_shared_start_tls(client->shared, fd, &tls, &error)) {
+        redis_failure_set(&failure, REDIS_REASON_CLOSED, "TLS: %.100s", error.text);
+        attempt_failed(client, &failure);
+        return;
+    }
+    client->connection =
+        redis_connection_create(client->loop, fd, tls, &connection_handler, client, &failure);
+    if (client->connection == NULL) {
+        attempt_failed(client, &failure);
+        return;
+    }
+    left_ms = client->attempt_deadline_ms - loop_now_ms(client->loop);
+    loop_timer_start(client->loop, &client->greeting_timer, left_ms > 0 ? left_ms : 1);
+    send_greeting(client);
+}
+
+static void on_greeting_timeout(void *arg)
+{
+    struct redis_client *client = arg;
+    struct redis_failure failure;
+
+    redis_failure_set(&failure, REDIS_REASON_CONNECT_TIMEOUT, "connected, but no answer");
+    redis_connection_close(client->connection, &failure);
+}
+
+/* Nobody stops this timer when replies come; it looks when it runs. */
+static void on_stall_check(void *arg)
+{
+    struct redis_client *client = arg;
+    const struct redis_call *oldest = TAILQ_FIRST(&client->in_flight);
+    struct redis_failure failure;
+    int64_t left_ms;
+
+    if (oldest == NULL)
+        return;
+    left_ms =
+        oldest->sent_us / 1000 + client->shared->connect_timeout_ms - loop_now_ms(client->loop);
+    if (left_ms > 0) {
+        loop_timer_start(client->loop, &client->stall_timer, left_ms);
+        return;
+    }
+    redis_failure_set(&failure, REDIS_REASON_TIMEOUT, "%s", "");
+    redis_connection_close(client->connection, &failure);
+}
+
+static void connect_now(struct redis_client *client)
+{
+    int64_t timeout_ms = client->shared->connect_timeout_ms;
+
+    client->state = CLIENT_CONNECTING;
+    client->attempt_deadline_ms = loop_now_ms(client->loop) + timeout_ms;
+    client->dial = redis_dial_start(client->loop, client->shared->resolver, &client->shared->url,
+                                    timeout_ms, on_dialled, client);
+}
+
+/* --- life --- */
+
+struct redis_client *
+redis_client_create(struct loop *loop, struct redis_shared *shared, const char *name)
+{
+    struct redis_client *client = mem_alloc_zero(sizeof(*client));
+
+    client->loop = loop;
+    client->shared = shared;
+    client->handler = &no_handler;
+    (void)snprintf(client->name, sizeof(client->name), "%s", name); /* cut is fine */
+    TAILQ_INIT(&client->in_flight);
+    TAILQ_INIT(&client->lost);
+    mem_pool_init(&client->calls, sizeof(struct redis_call), 256);
+    loop_timer_init(&client->retry_timer, on_retry, client);
+    loop_timer_init(&client->greeting_timer, on_greeting_timeout, client);
+    loop_timer_init(&client->stall_timer, on_stall_check, client);
+    hash_random(&client->random, sizeof(client->random));
+    client->random |= 1; /* a xorshift generator must not stand at 0 */
+    return client;
+}
+
+void redis_client_start(struct redis_client *client,
+                        const struct redis_client_handler *handler,
+                        void *arg,
+                        const char *script)
+{
+    client->handler = handler != NULL ? handler : &no_handler;
+    client->arg = arg;
+    client->script = script;
+    connect_now(client);
+}
+
+static void free_calls(struct redis_call_list *list)
+{
+    struct redis_call *call;
+
+    while ((call = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, call, entry);
+        free_call(call);
+    }
+}
+
+void redis_client_destroy(struct redis_client **client)
+{
+    struct redis_client *self = *client;
+
+    if (self == NULL)
+        return;
+    redis_dial_cancel(&self->dial);
+    redis_connection_destroy(&self->connection);
+    free_calls(&self->in_flight);
+    free_calls(&self->lost);
+    loop_timer_stop(&self->retry_timer);
+    loop_timer_stop(&self->greeting_timer);
+    loop_timer_stop(&self->stall_timer);
+    mem_pool_clear(&self->calls);
+    if (self->buffer != NULL)
+        mem_wipe(self->buffer, self->buffer_capacity); /* AUTH was formatted there */
+    mem_free(self->buffer);
+    mem_free(self);
+    *client = NULL;
+}
+
+bool redis_client_is_ready(const struct redis_client *client)
+{
+    return client->state == CLIENT_READY;
+}
+
+bool redis_client_is_returning(const struct redis_client *client)
+{
+    return client->is_returning;
+}
+
+const char *redis_client_script_sha(const struct redis_client *client)
+{
+    return client->sha[0] != '\0' ? client->sha : NULL;
+}
+
+size_t redis_client_in_flight(const struct redis_client *client)
+{
+    return client->connection != NULL ? redis_connection_in_flight(client->connection) : 0;
+}
+
+void redis_client_confirm(struct redis_client *client)
+{
+    client->failures = 0;
+}
+
+void redis_client_drop(struct redis_client *client, const struct redis_failure *failure)
+{
+    if (client->connection == NULL)
+        return;
+    /* Not confirmed any more: the next connection waits for its back-off. */
+    if (client->failures == 0)
+        client->failures = 1;
+    redis_connection_close(client->connection, failure);
+}
+
+void redis_client_note_time(struct redis_client *client, int64_t server_ms, int64_t sent_ms)
+{
+    /* The server read its clock between `sent_ms` and now. */
+    int64_t low = server_ms - loop_now_ms(client->loop);
+    int64_t high = server_ms - sent_ms;
+
+    if (!client->has_clock_offset || client->clock_offset_ms < low ||
+        client->clock_offset_ms > high)
+        client->clock_offset_ms = low;
+    client->has_clock_offset = true;
+}
+
+int64_t redis_client_server_ms(const struct redis_client *client, int64_t monotonic_ms)
+{
+    if (!client->has_clock_offset)
+        return loop_wall_ms(client->loop) - loop_now_ms(client->loop) + monotonic_ms;
+    return client->clock_offset_ms + monotonic_ms;
+}
