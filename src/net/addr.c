@@ -39,8 +39,7 @@ static size_t family_bytes(enum addr_family family)
 /* RFC 4291 2.5.5.2: one host is one value, whichever socket it came through. */
 static void unmap(struct addr *addr)
 {
-    if (addr->family != ADDR_IPV6 ||
-        memcmp(addr->bytes, mapped_prefix, sizeof(mapped_prefix)) != 0)
+    if (addr->family != ADDR_IPV6 || memcmp(addr->bytes, mapped_prefix, sizeof(mapped_prefix)) != 0)
         return;
     addr->family = ADDR_IPV4;
     memmove(addr->bytes, addr->bytes + sizeof(mapped_prefix), IPV4_BYTES);
@@ -154,7 +153,8 @@ static bool parse_ipv6(struct slice text, uint8_t bytes[IPV6_BYTES])
     if (gap + 1 >= text.length) /* no "::", so all eight groups */
         return parse_groups(text, bytes, IPV6_BYTES, &head_length) && head_length == IPV6_BYTES;
 
-    /* "::" stands for at least one group, and only once: a second one is an empty group in the tail. */
+    /* "::" stands for at least one group, and only once: a second one is an empty group in the
+     * tail. */
     if (!parse_groups((struct slice){text.data, gap}, bytes, IPV6_BYTES - 2, &head_length))
         return false;
     if (head_length % 2 != 0 ||
@@ -299,8 +299,7 @@ bool addr_range_contains(const struct addr_range *range, const struct addr *addr
 
 bool addr_equal(const struct addr *a, const struct addr *b)
 {
-    return a->family == b->family &&
-           memcmp(a->bytes, b->bytes, family_bytes(a->family)) == 0;
+    return a->family == b->family && memcmp(a->bytes, b->bytes, family_bytes(a->family)) == 0;
 }
 
 bool addr_is_loopback(const struct addr *addr)
@@ -482,8 +481,9 @@ size_t addr_endpoint_format(const struct addr_endpoint *endpoint, char out[128])
     text_init(&text, out, 128);
     if (endpoint->addr.family == ADDR_UNIX) {
         text_append(&text, SLICE("unix:"));
-        text_append(&text, (struct slice){endpoint->unix_path, strnlen(endpoint->unix_path,
-                                                                       sizeof(endpoint->unix_path))});
+        text_append(&text,
+                    (struct slice){endpoint->unix_path,
+                                   strnlen(endpoint->unix_path, sizeof(endpoint->unix_path))});
     } else {
         bool is_ipv6 = endpoint->addr.family == ADDR_IPV6;
 

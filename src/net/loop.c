@@ -25,6 +25,7 @@
 
 #include "kamiyo/base/log.h"
 #include "kamiyo/base/mem.h"
+
 #include "loop_internal.h"
 
 struct loop_post {

@@ -12,7 +12,8 @@ struct loop_timers;
 
 struct loop_timers *loop_timers_create(struct loop *loop);
 void loop_timers_destroy(struct loop_timers **timers);
-/* Run all that are due by the loop's clock; true when some are due still (they were started meanwhile). */
+/* Run all that are due by the loop's clock; true when some are due still (they were started
+ * meanwhile). */
 bool loop_timers_run_all(struct loop_timers *timers);
 /* Go by the real clock again. */
 void loop_timers_rearm_all(struct loop_timers *timers);

@@ -20,6 +20,7 @@
 
 #include "kamiyo/base/mem.h"
 #include "kamiyo/net/loop.h"
+
 #include "loop_internal.h"
 
 #define BUCKETS     64 /* a power of two; a gateway uses some 15 lengths at a time */

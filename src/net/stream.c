@@ -20,6 +20,7 @@
 #include <event2/event.h>
 
 #include "kamiyo/base/mem.h"
+
 #include "stream_internal.h"
 
 #define SMALLEST_BUFFER 4096
@@ -131,10 +132,8 @@ static bool has_pending(const struct stream *stream)
 
 /* --- the socket --- */
 
-static enum stream_result send_parts(struct stream *stream,
-                                     const struct iovec *parts,
-                                     int count,
-                                     size_t *taken)
+static enum stream_result
+send_parts(struct stream *stream, const struct iovec *parts, int count, size_t *taken)
 {
     ssize_t sent;
 
@@ -160,7 +159,8 @@ static enum stream_result send_parts(struct stream *stream,
     return STREAM_FAILED;
 }
 
-static enum stream_result encrypt_part(struct stream *stream, const char *data, size_t length, size_t *taken)
+static enum stream_result
+encrypt_part(struct stream *stream, const char *data, size_t length, size_t *taken)
 {
     switch (stream_tls_write(stream->tls, data, length, taken)) {
     case STREAM_TLS_DONE:
@@ -180,11 +180,8 @@ static enum stream_result encrypt_part(struct stream *stream, const char *data, 
 }
 
 /* Parts that fit into one record leave as one. */
-static enum stream_result encrypt_parts(struct stream *stream,
-                                        const struct iovec *parts,
-                                        int count,
-                                        size_t total,
-                                        size_t *taken)
+static enum stream_result encrypt_parts(
+    struct stream *stream, const struct iovec *parts, int count, size_t total, size_t *taken)
 {
     enum stream_result result = STREAM_OK;
 
@@ -415,7 +412,8 @@ bool stream_connect(struct stream *stream,
     if (fd < 0)
         goto fail;
     if (address.ss_family != AF_UNIX)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* slower without, no worse */
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                         sizeof(on)); /* slower without, no worse */
     if (connect(fd, (const struct sockaddr *)&address, length) != 0 && errno != EINPROGRESS)
         goto fail;
     prepare(stream, loop, fd, handler, arg);
@@ -445,7 +443,8 @@ void stream_set_handler(struct stream *stream, const struct stream_handler *hand
     stream->arg = arg;
 }
 
-static enum stream_result read_decrypted(struct stream *stream, char *buffer, size_t capacity, size_t *length)
+static enum stream_result
+read_decrypted(struct stream *stream, char *buffer, size_t capacity, size_t *length)
 {
     switch (stream_tls_read(stream->tls, buffer, capacity, length)) {
     case STREAM_TLS_DONE:

@@ -23,21 +23,22 @@ enum stream_tls_status {
 struct stream_tls {
     struct ssl_st *ssl;
     struct stream *stream;
-    struct loop_task more;  /* calls on_readable again at the end of the turn */
-    const char *failure;    /* static; NULL = none, or stream->error says it */
-    bool is_established;    /* the handshake has succeeded and nothing has failed since */
-    bool read_wants_write;  /* a read goes on when the socket can be written */
-    bool write_wants_read;  /* and the reverse */
+    struct loop_task more; /* calls on_readable again at the end of the turn */
+    const char *failure;   /* static; NULL = none, or stream->error says it */
+    bool is_established;   /* the handshake has succeeded and nothing has failed since */
+    bool read_wants_write; /* a read goes on when the socket can be written */
+    bool write_wants_read; /* and the reverse */
 };
 
-struct stream_tls *stream_tls_create(struct stream *stream, struct ssl_st *ssl, loop_task_fn *on_more);
+struct stream_tls *
+stream_tls_create(struct stream *stream, struct ssl_st *ssl, loop_task_fn *on_more);
 /* With `is_polite` a close_notify is tried, and the session stays good for another connection. */
 void stream_tls_destroy(struct stream_tls **tls, bool is_polite);
 enum stream_tls_status stream_tls_handshake(struct stream_tls *tls) MUST_CHECK;
-enum stream_tls_status stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length)
-    MUST_CHECK;
+enum stream_tls_status
+stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length) MUST_CHECK;
 /* As much as the socket takes; *taken counts also when it then wants or fails. */
-enum stream_tls_status stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken)
-    MUST_CHECK;
+enum stream_tls_status
+stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken) MUST_CHECK;
 bool stream_tls_has_more(const struct stream_tls *tls);
 void stream_tls_shutdown(struct stream_tls *tls);

@@ -12,6 +12,7 @@
 #include <openssl/x509_vfy.h>
 
 #include "kamiyo/base/mem.h"
+
 #include "stream_internal.h"
 
 struct stream_tls *stream_tls_create(struct stream *stream, SSL *ssl, loop_task_fn *on_more)
@@ -104,7 +105,8 @@ enum stream_tls_status stream_tls_handshake(struct stream_tls *tls)
     return status;
 }
 
-enum stream_tls_status stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length)
+enum stream_tls_status
+stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *length)
 {
     int count;
 
@@ -116,7 +118,8 @@ enum stream_tls_status stream_tls_read(struct stream_tls *tls, char *buffer, siz
     return STREAM_TLS_DONE;
 }
 
-enum stream_tls_status stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken)
+enum stream_tls_status
+stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken)
 {
     *taken = 0;
     while (*taken < length) {

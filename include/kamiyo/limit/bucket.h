@@ -26,6 +26,8 @@ struct bucket {
 
 /* Levels as a store may hold them are kept within this many units either side of zero. */
 #define BUCKET_MAX_UNITS ((int64_t)1 << 50)
+/* The wait for more tokens than a bucket holds. */
+#define BUCKET_NEVER_MS ((int64_t)1 << 60)
 
 /* A new bucket: full. */
 void bucket_init(struct bucket *bucket, const struct limit_window *window, int64_t now_ms);
@@ -36,7 +38,7 @@ void bucket_init(struct bucket *bucket, const struct limit_window *window, int64
 void bucket_refill(struct bucket *bucket, const struct limit_window *window, int64_t now_ms);
 /*
  * Milliseconds from `now_ms` until `tokens` are there, for a bucket that was refilled at `now_ms`:
- * 0 = now; INT64_MAX if they never fit.
+ * 0 = now; BUCKET_NEVER_MS if they never fit.
  */
 int64_t bucket_wait(const struct bucket *bucket,
                     const struct limit_window *window,

@@ -18,11 +18,11 @@
  */
 struct bucket_shape {
     struct limit_policy policy;
-    const struct bucket_shape *base;
-    int64_t share;        /* 1 = the whole limits, n = one n-th */
-    int64_t largest_cost; /* of the share: no bucket is smaller; 0 when share is 1 */
+    struct bucket_shape *base; /* holds a reference to it, unless it is itself */
+    int64_t share;             /* 1 = the whole limits, n = one n-th */
+    int64_t largest_cost;      /* of a share: no capacity is smaller; else 0 */
     uint16_t index;
-    atomic_uint_fast32_t reference_count;
+    atomic_ulong reference_count;
 };
 
 struct bucket_shapes;
@@ -45,7 +45,9 @@ void bucket_shape_unref(struct bucket_shape *shape);
 /* The shape of an entry: valid while the caller holds it by a reference or the entry's shard lock.
  */
 struct bucket_shape *bucket_shapes_at(struct bucket_shapes *shapes, uint16_t index);
-/* Whether this shape is this policy with this share. Cheap enough for each request. */
+/* Whether this shape is this whole policy with this share (and largest_cost, unless share is 1).
+ * Cheap enough for each request. */
 bool bucket_shape_is(const struct bucket_shape *shape,
                      const struct limit_policy *policy,
-                     int64_t share);
+                     int64_t share,
+                     int64_t largest_cost);

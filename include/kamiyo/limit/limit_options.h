@@ -15,7 +15,7 @@
 #define LIMIT_WINDOW_NAME_SIZE 16
 
 /*
- * One window. The last three are derived (contract section 3): with g = gcd(limit, period_ms),
+ * One window. The last four are derived (contract section 3): with g = gcd(limit, period_ms),
  * a level counts units of 1/units_per_token of a token, and a millisecond adds units_per_ms.
  */
 struct limit_window {
@@ -26,6 +26,7 @@ struct limit_window {
     int64_t units_per_token; /* P = period_ms / g */
     int64_t units_per_ms;    /* L = limit / g */
     int64_t capacity_units;  /* burst * P, at most 2^50 */
+    int64_t refill_ms;       /* from empty to full, rounded up */
 };
 
 /* The windows that are charged together, shortest first. Immutable once built. */

@@ -12,7 +12,12 @@
  * IP addresses, ports, unix paths and CIDR ranges as plain values. IPv4-mapped
  * IPv6 addresses become IPv4 when they are made; zones are dropped.
  */
-enum addr_family { ADDR_NONE, ADDR_IPV4, ADDR_IPV6, ADDR_UNIX };
+enum addr_family {
+    ADDR_NONE,
+    ADDR_IPV4,
+    ADDR_IPV6,
+    ADDR_UNIX
+};
 
 struct addr {
     enum addr_family family;
@@ -22,7 +27,7 @@ struct addr {
 
 /* A place to connect to or listen on: an address, or a unix path. */
 struct addr_endpoint {
-    struct addr addr;    /* family ADDR_UNIX: `path` counts */
+    struct addr addr; /* family ADDR_UNIX: `path` counts */
     char unix_path[108];
 };
 
@@ -34,11 +39,13 @@ struct addr_range {
 /* Longest text of an address: RFC 5952 IPv6, brackets, port, terminator. */
 #define ADDR_TEXT_SIZE 56
 
-/* "192.0.2.1" or "2001:db8::1" (no brackets, no port; a zone is dropped). Strict: no 010.1, no hex, no short forms. */
+/* "192.0.2.1" or "2001:db8::1" (no brackets, no port; a zone is dropped). Strict: no 010.1, no hex,
+ * no short forms. */
 bool addr_parse(struct slice text, struct addr *addr) MUST_CHECK;
 /* As above, or in brackets, with or without ":port": "1.2.3.4:80", "[::1]:80", "[::1]", "::1". */
 bool addr_parse_with_port(struct slice text, struct addr *addr) MUST_CHECK;
-/* "10.0.0.0/8", "2001:db8::/32", or a bare address (a full-length prefix). Bits below the prefix must be 0. */
+/* "10.0.0.0/8", "2001:db8::/32", or a bare address (a full-length prefix). Bits below the prefix
+ * must be 0. */
 bool addr_range_parse(struct slice text, struct addr_range *range) MUST_CHECK;
 bool addr_range_contains(const struct addr_range *range, const struct addr *addr);
 bool addr_equal(const struct addr *a, const struct addr *b); /* without the port */

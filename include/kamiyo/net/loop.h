@@ -27,7 +27,8 @@ void loop_library_init(void);
 
 /* NULL only when the kernel refuses an epoll or event descriptor. */
 struct loop *loop_create(void) MUST_CHECK;
-/* Runs the tasks that are still deferred (frees, as a rule), stops all timers and drops what was posted. */
+/* Runs the tasks that are still deferred (frees, as a rule), stops all timers and drops what was
+ * posted. */
 void loop_destroy(struct loop **loop);
 /* Run turns until loop_stop, which may come before. */
 void loop_run(struct loop *loop);
@@ -39,9 +40,10 @@ struct event_base *loop_event_base(struct loop *loop);
 /* This turn's time. */
 const struct clock_time *loop_now(struct loop *loop);
 /* The same in whole milliseconds. */
-int64_t loop_now_ms(struct loop *loop);      /* monotonic */
-int64_t loop_wall_ms(struct loop *loop);     /* Unix */
-/* Tests: freeze both clocks at these values; timers go by them at the next turn. NULL = real again. */
+int64_t loop_now_ms(struct loop *loop);  /* monotonic */
+int64_t loop_wall_ms(struct loop *loop); /* Unix */
+/* Tests: freeze both clocks at these values; timers go by them at the next turn. NULL = real again.
+ */
 void loop_fake_time(struct loop *loop, const struct clock_time *now);
 
 /*
@@ -65,7 +67,8 @@ void loop_task_cancel(struct loop *loop, struct loop_task *task);
  * allocated; posts still queued when the loop is destroyed are dropped unrun.
  */
 void loop_post(struct loop *loop, loop_task_fn *run, void *arg);
-/* The same for an `arg` that somebody must free: `drop(arg)` runs in loop_destroy if `run` never did. */
+/* The same for an `arg` that somebody must free: `drop(arg)` runs in loop_destroy if `run` never
+ * did. */
 void loop_post_or_drop(struct loop *loop, loop_task_fn *run, loop_task_fn *drop, void *arg);
 
 /*

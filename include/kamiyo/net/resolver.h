@@ -20,20 +20,22 @@ struct resolver_call;
 #define RESOLVER_MAX_ADDRS 32
 
 struct resolver_result {
-    bool is_found;                 /* false: `reason` says why */
-    char reason[96];               /* gai_strerror's words */
+    bool is_found;                         /* false: `reason` says why */
+    char reason[96];                       /* gai_strerror's words */
     struct addr addrs[RESOLVER_MAX_ADDRS]; /* without repeats, port set */
     int count;
 };
 
 typedef void resolver_done_fn(void *arg, const struct resolver_result *result);
 
+/* NULL when no thread can be made. */
 struct resolver *resolver_create(void) MUST_CHECK;
-/* Waits for the query under way, which libc bounds; cancelled calls must be gone. */
+/* Waits for the query under way, which libc bounds. All calls must be over or cancelled. */
 void resolver_destroy(struct resolver **resolver);
 /*
- * DONE fills *result (a literal address). PENDING: `done` runs on `loop`'s thread. No deadline
- * of its own: the caller cancels. Any loop's thread may call.
+ * DONE fills *result (a literal address, with or without brackets, or a name that none can be).
+ * PENDING: `done` runs on `loop`'s thread; its result is borrowed. No deadline of its own: the
+ * caller cancels. Call on `loop`'s thread.
  */
 enum progress resolver_resolve(struct resolver *resolver,
                                struct loop *loop,
@@ -43,4 +45,5 @@ enum progress resolver_resolve(struct resolver *resolver,
                                resolver_done_fn *done,
                                void *arg,
                                struct resolver_call **call) MUST_CHECK;
+/* On the thread of the call's loop. */
 void resolver_cancel(struct resolver_call **call);

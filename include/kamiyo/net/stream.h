@@ -49,9 +49,11 @@ struct stream_tls;
 struct stream_handler {
     /* There are bytes, an end or an error to be read. */
     void (*on_readable)(struct stream *stream, void *arg);
-    /* All that was pending has been written, or a connect or handshake that was asked for has succeeded. */
+    /* All that was pending has been written, or a connect or handshake that was asked for has
+     * succeeded. */
     void (*on_drained)(struct stream *stream, void *arg);
-    /* Writing what was pending, connecting or the handshake failed; errno-like reason in stream->error. Not closed yet. */
+    /* Writing what was pending, connecting or the handshake failed; errno-like reason in
+     * stream->error. Not closed yet. */
     void (*on_failed)(struct stream *stream, void *arg);
 };
 
@@ -64,7 +66,8 @@ struct stream {
     struct stream_tls *tls;       /* NULL = plain */
     uint64_t bytes_read;
     uint64_t bytes_written; /* taken by the socket */
-    int64_t last_write_ms;  /* when output began to wait, or the socket last took some of it; for write timeouts */
+    int64_t last_write_ms;  /* when output began to wait, or the socket last took some of it; for
+                               write timeouts */
     int fd;                 /* -1 = closed */
     int error;              /* the errno of the last failure; EPROTO for TLS */
     bool is_paused;         /* the owner wants no on_readable */
@@ -115,23 +118,27 @@ void stream_set_handler(struct stream *stream, const struct stream_handler *hand
  * then called again at the end of the turn. A TLS stream that is cut without a close_notify
  * is STREAM_FAILED, never STREAM_END.
  */
-enum stream_result stream_read(struct stream *stream, char *buffer, size_t capacity, size_t *length) MUST_CHECK;
+enum stream_result
+stream_read(struct stream *stream, char *buffer, size_t capacity, size_t *length) MUST_CHECK;
 /*
  * Write the parts in order with one system call. While bytes are pending, all is appended to
  * them (AGAIN). The parts are borrowed during the call only. Nothing bounds what is pending
  * but the caller's pausing of its source.
  */
-enum stream_result stream_write(struct stream *stream, const struct iovec *parts, int count) MUST_CHECK;
+enum stream_result
+stream_write(struct stream *stream, const struct iovec *parts, int count) MUST_CHECK;
 size_t stream_pending(const struct stream *stream);
 /* Stop and go on reading. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
-/* Send what is pending, then the end of our side (FIN, after close_notify with TLS); reading goes on. */
+/* Send what is pending, then the end of our side (FIN, after close_notify with TLS); reading goes
+ * on. */
 void stream_shutdown_write(struct stream *stream);
 /* Close the descriptor at once and forget what is pending. NULL-safe, may be repeated. */
 void stream_close(struct stream *stream);
 /* As close, with a reset (RST) in place of an end, so that the peer sees a cut and not an end. */
 void stream_abort(struct stream *stream);
 bool stream_is_open(const struct stream *stream);
-/* Why the stream failed, for people: "Connection refused", "certificate verify failed: certificate has expired". Static. */
+/* Why the stream failed, for people: "Connection refused", "certificate verify failed: certificate
+ * has expired". Static. */
 const char *stream_error_text(const struct stream *stream);

@@ -15,7 +15,10 @@
 struct ssl_st;
 struct tls_client;
 
-struct tls_client *tls_client_create(const struct tls_options *options, struct error *error) MUST_CHECK;
-/* A new SSL for a connection to `host` (options->server_name goes first). NULL and *error on failure. */
-struct ssl_st *tls_client_new(struct tls_client *client, const char *host, struct error *error) MUST_CHECK;
+struct tls_client *tls_client_create(const struct tls_options *options,
+                                     struct error *error) MUST_CHECK;
+/* A new SSL for a connection to `host` (options->server_name goes first). NULL and *error on
+ * failure. */
+struct ssl_st *
+tls_client_new(struct tls_client *client, const char *host, struct error *error) MUST_CHECK;
 void tls_client_destroy(struct tls_client **client);

@@ -3,7 +3,8 @@
 
 #include <stdbool.h>
 
-/* How a TLS client verifies and names itself. Strings are owned by whoever holds the options; NULL or "" = not set. */
+/* How a TLS client verifies and names itself. Strings are owned by whoever holds the options; NULL
+ * or "" = not set. */
 struct tls_options {
     char *ca_file;     /* PEM; default: the system's */
     char *cert_file;   /* PEM chain to present */

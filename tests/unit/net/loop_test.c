@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Turns, deferred tasks, posts from other threads, and timeouts on a real and on a faked clock. */
-#include "kamiyo/net/loop.h"
-
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +7,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "kamiyo/net/loop.h"
 
 #include "loop_fixture.h"
 
@@ -210,7 +210,8 @@ static void test_timer_is_never_early(void **state)
         loop_timer_start(loop, &counter.timer, delay_ms);
         loop_fixture_run_until(loop, &counter.is_done);
         clock_read(&now);
-        assert_true(now.monotonic_us - start_us >= delay_ms * 1000 - 2000); /* the turn's clock may be older */
+        assert_true(now.monotonic_us - start_us >=
+                    delay_ms * 1000 - 2000); /* the turn's clock may be older */
     }
 }
 
@@ -300,7 +301,9 @@ static void test_timer_stopped_by_its_neighbour(void **state)
 /* Thousands of lengths, as of jittered back-offs: all fire in order, on queues that come and go. */
 static void test_many_lengths(void **state)
 {
-    enum { COUNT = 3000 };
+    enum {
+        COUNT = 3000
+    };
     static struct counter counters[COUNT];
     struct loop *loop = *state;
     bool is_done = false;
@@ -324,7 +327,8 @@ static void test_many_lengths(void **state)
         assert_int_equal(counters[i].count, (i * 7919) % COUNT < 40 ? 1 : 0);
 }
 
-/* Armed once for the first; later starts and stops of the same length do not touch libevent, yet nothing is lost. */
+/* Armed once for the first; later starts and stops of the same length do not touch libevent, yet
+ * nothing is lost. */
 static void test_queue_is_armed_lazily(void **state)
 {
     struct loop *loop = *state;
@@ -349,7 +353,7 @@ static void test_queue_is_armed_lazily(void **state)
     loop_fixture_run_until(loop, &counter.is_done);
 }
 
-#define TEST(function)                                                                             \
+#define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
 int main(void)

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The front of the limiter, one a worker. It makes key and shape ready, answers from the memory of
+ * denials, and decides from the table when no Redis is configured; with one, limiter_failover.c
+ * decides between the two. A decision made here takes no allocation and no system call.
+ *
+ *   limiter_check ─► denied a moment ago? ─► failover (Redis, or the table) ─► decision
+ *                 └► no Redis: the table ─► decision
+ */
+#include "kamiyo/limit/limiter.h"
+
+#include <sys/queue.h>
+
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/base/mem.h"
+#include "kamiyo/limit/bucket_table.h"
+#include "kamiyo/limit/limiter_shared.h"
+#include "kamiyo/net/loop.h"
+
+#include "limit_internal.h"
+
+/* Shapes that a worker keeps at hand: more policies than this take turns, at the price of a lock.
+ */
+#define SHAPE_PLACES 64
+/* A shard's turn at the sweep, and the slots looked at in it: the whole table in a minute or so, 20
+ * us at a time. */
+#define SWEEP_INTERVAL_MS 1000
+#define SWEEP_SLOTS       512
+#define SWEEP_TURNS       64
+
+struct limiter {
+    struct loop *loop;
+    struct limit_shared *shared;
+    struct limiter_failover *failover; /* NULL = in-process */
+    struct loop_timer sweep_timer;
+    size_t worker_index;
+    size_t sweep_shard; /* counts this worker's shards */
+    size_t sweep_cursor;
+    struct bucket_shape *shapes[SHAPE_PLACES]; /* by the policy's address; each with a reference */
+    LIST_HEAD(, reset_answer) answers;
+};
+
+/* A reset on its way: the answer comes later, as the header says, also when there is nothing to
+ * ask. */
+struct reset_answer {
+    LIST_ENTRY(reset_answer) entry;
+    struct loop_task task;
+    limiter_reset_fn *done;
+    void *arg;
+    int64_t deleted;
+};
+
+/* This worker's shards, one after another; what is left of the time goes to the next second. */
+static void sweep(void *arg)
+{
+    struct limiter *limiter = arg;
+    size_t shard_count = bucket_table_shard_count(limiter->shared->table);
+
+    for (int turn = 0; turn < SWEEP_TURNS; turn++) {
+        size_t shard = limiter->worker_index + limiter->sweep_shard * limiter->shared->worker_count;
+
+        if (shard >= shard_count) {
+            limiter->sweep_shard = 0;
+            break;
+        }
+        (void)bucket_table_sweep(limiter->shared->table, shard, &limiter->sweep_cursor, SWEEP_SLOTS,
+                                 loop_now_ms(limiter->loop));
+        if (limiter->sweep_cursor == 0)
+            limiter->sweep_shard++;
+    }
+    loop_timer_start(limiter->loop, &limiter->sweep_timer, SWEEP_INTERVAL_MS);
+}
+
+struct limiter *limiter_create(struct loop *loop,
+                               const struct limiter_options *options,
+                               const struct redis_options *redis,
+                               struct limit_shared *shared,
+                               struct metrics_shard *metrics,
+                               size_t worker_index)
+{
+    struct limiter *limiter = mem_alloc_zero(sizeof(*limiter));
+
+    limiter->loop = loop;
+    limiter->shared = shared;
+    limiter->worker_index = worker_index;
+    if (redis != NULL)
+        limiter->failover =
+            limiter_failover_create(loop, options, redis, shared, metrics, worker_index);
+    loop_timer_init(&limiter->sweep_timer, sweep, limiter);
+    loop_timer_start(loop, &limiter->sweep_timer, SWEEP_INTERVAL_MS);
+    return limiter;
+}
+
+void limiter_destroy(struct limiter **limiter)
+{
+    struct reset_answer *answer;
+
+    if (*limiter == NULL)
+        return;
+    limiter_failover_destroy(&(*limiter)->failover);
+    loop_timer_stop(&(*limiter)->sweep_timer);
+    while ((answer = LIST_FIRST(&(*limiter)->answers)) != NULL) {
+        LIST_REMOVE(answer, entry);
+        loop_task_cancel((*limiter)->loop, &answer->task);
+        mem_free(answer);
+    }
+    for (size_t i = 0; i < SHAPE_PLACES; i++)
+        if ((*limiter)->shapes[i] != NULL)
+            bucket_shape_unref((*limiter)->shapes[i]);
+    mem_free(*limiter);
+    *limiter = NULL;
+}
+
+void limiter_configure(struct limiter *limiter, const struct limiter_options *options)
+{
+    bucket_table_set_memory(limiter->shared->table, options->memory_bytes);
+    if (limiter->failover != NULL)
+        limiter_failover_configure(limiter->failover, options);
+}
+
+/* The policy's address finds the place, its contents confirm: after a reload another may live
+ * there. */
+static struct bucket_shape *shape_of(struct limiter *limiter, const struct limit_policy *policy)
+{
+    struct bucket_shape **place = &limiter->shapes[((uintptr_t)policy >> 4) % SHAPE_PLACES];
+
+    if (LIKELY(*place != NULL && bucket_shape_is(*place, policy, 1, 0)))
+        return *place;
+    if (*place != NULL)
+        bucket_shape_unref(*place);
+    *place = bucket_shapes_ref(bucket_table_shapes(limiter->shared->table), policy, 1, 0);
+    return *place;
+}
+
+static struct limit_ask
+ask_of(struct limiter *limiter, const struct limit_query *query, struct bucket_key *key)
+{
+    bucket_table_key(limiter->shared->table, query->key, query->route, key);
+    return (struct limit_ask){.query = query,
+                              .key = key,
+                              .shape = shape_of(limiter, query->policy),
+                              .now_ms = loop_now_ms(limiter->loop)};
+}
+
+enum progress limiter_check(struct limiter *limiter,
+                            const struct limit_query *query,
+                            struct limit_decision *decision,
+                            limiter_done_fn *done,
+                            void *arg,
+                            struct limiter_call **call)
+{
+    struct bucket_table *table = limiter->shared->table;
+    struct bucket_key key;
+    struct limit_ask ask = ask_of(limiter, query, &key);
+
+    if (limiter->failover == NULL) {
+        (void)bucket_table_take(table, &key, ask.shape, query->cost, ask.now_ms, BUCKET_LEDGER_NONE,
+                                decision);
+        decision->mode = LIMIT_MODE_MEMORY;
+        return PROGRESS_DONE;
+    }
+    if (bucket_table_is_denied(table, &key, ask.shape, query->cost, ask.now_ms, decision)) {
+        decision->mode = LIMIT_MODE_CACHED;
+        return PROGRESS_DONE;
+    }
+    return limiter_failover_check(limiter->failover, &ask, decision, done, arg, call);
+}
+
+void limiter_cancel(struct limiter_call **call)
+{
+    if (call != NULL && *call != NULL)
+        limiter_failover_cancel(call);
+}
+
+/* Charges and refunds: `tokens` to be taken. */
+static void adjust(struct limiter *limiter, const struct limit_query *query, int64_t tokens)
+{
+    struct bucket_key key;
+    struct limit_ask ask = ask_of(limiter, query, &key);
+
+    if (limiter->failover != NULL)
+        limiter_failover_adjust(limiter->failover, &ask, tokens);
+    else
+        bucket_table_adjust(limiter->shared->table, &key, ask.shape, tokens, ask.now_ms,
+                            BUCKET_LEDGER_NONE);
+    if (tokens < 0)
+        bucket_table_forget_denial(limiter->shared->table, &key);
+}
+
+void limiter_charge(struct limiter *limiter, const struct limit_query *query)
+{
+    adjust(limiter, query, query->cost);
+}
+
+void limiter_refund(struct limiter *limiter, const struct limit_query *query)
+{
+    adjust(limiter, query, -query->cost);
+}
+
+void limiter_check_local(struct limiter *limiter,
+                         const struct limit_query *query,
+                         struct limit_decision *decision)
+{
+    struct bucket_key key;
+    struct limit_ask ask = ask_of(limiter, query, &key);
+
+    (void)bucket_table_take(limiter->shared->table, &key, ask.shape, query->cost, ask.now_ms,
+                            BUCKET_LEDGER_NONE, decision);
+    decision->mode = LIMIT_MODE_MEMORY;
+}
+
+void limiter_peek_local(struct limiter *limiter,
+                        const struct limit_query *query,
+                        struct limit_decision *decision)
+{
+    struct bucket_key key;
+    struct limit_ask ask = ask_of(limiter, query, &key);
+
+    (void)bucket_table_peek(limiter->shared->table, &key, ask.shape, query->cost, ask.now_ms,
+                            decision);
+    decision->mode = LIMIT_MODE_MEMORY;
+}
+
+enum progress limiter_peek(struct limiter *limiter,
+                           const struct limit_query *query,
+                           struct limit_decision *decision,
+                           limiter_done_fn *done,
+                           void *arg,
+                           struct limiter_call **call)
+{
+    struct bucket_key key;
+    struct limit_ask ask;
+
+    if (limiter->failover == NULL) {
+        limiter_peek_local(limiter, query, decision);
+        return PROGRESS_DONE;
+    }
+    ask = ask_of(limiter, query, &key);
+    return limiter_failover_peek(limiter->failover, &ask, decision, done, arg, call);
+}
+
+static void answer_reset(void *arg)
+{
+    struct reset_answer *queued = arg;
+    struct reset_answer answer = *queued;
+
+    LIST_REMOVE(queued, entry);
+    mem_free(queued);
+    answer.done(answer.arg, answer.deleted);
+}
+
+void limiter_reset(struct limiter *limiter,
+                   struct slice key,
+                   const struct slice *routes,
+                   size_t route_count,
+                   const struct slice *window_names,
+                   size_t window_name_count,
+                   limiter_reset_fn *done,
+                   void *arg)
+{
+    struct reset_answer *answer;
+    int64_t deleted = 0;
+
+    for (size_t i = 0; i <= route_count; i++) {
+        struct bucket_key bucket_key;
+
+        bucket_table_key(limiter->shared->table, key,
+                         i < route_count ? routes[i] : (struct slice){NULL, 0}, &bucket_key);
+        deleted += bucket_table_reset(limiter->shared->table, &bucket_key);
+    }
+    if (limiter->failover != NULL) {
+        limiter_failover_reset(limiter->failover, key, routes, route_count, window_names,
+                               window_name_count, done, arg);
+        return;
+    }
+    answer = mem_alloc(sizeof(*answer));
+    *answer = (struct reset_answer){.done = done, .arg = arg, .deleted = deleted};
+    loop_task_init(&answer->task, answer_reset, answer);
+    LIST_INSERT_HEAD(&limiter->answers, answer, entry);
+    loop_defer(limiter->loop, &answer->task);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process's half of the limiter: one table, one store state, made before the first worker and
+ * gone after the last. Nothing here runs per request.
+ */
+#include "kamiyo/limit/limiter_shared.h"
+
+#include "kamiyo/base/mem.h"
+#include "kamiyo/limit/bucket_table.h"
+
+#include "limit_internal.h"
+
+struct limit_shared *limit_shared_create(uint64_t memory_bytes, size_t worker_count)
+{
+    struct bucket_table *table = bucket_table_create(memory_bytes);
+    struct limit_shared *shared;
+
+    if (table == NULL)
+        return NULL;
+    shared = mem_alloc_zero(sizeof(*shared));
+    shared->table = table;
+    shared->store = limit_store_create(worker_count);
+    shared->worker_count = worker_count;
+    return shared;
+}
+
+void limit_shared_destroy(struct limit_shared **shared)
+{
+    if (*shared == NULL)
+        return;
+    limit_store_destroy(&(*shared)->store);
+    bucket_table_destroy(&(*shared)->table);
+    mem_free(*shared);
+    *shared = NULL;
+}
