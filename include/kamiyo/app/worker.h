@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kamiyo/app/snapshot.h"
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/base/error.h"
+#include "kamiyo/net/listener.h"
+#include "kamiyo/net/loop.h"
+
+/*
+ * One thread of the data path: its loop, listeners, clients, upstream pool,
+ * limiter, identity chain and shards. The gateway makes workers, tells them
+ * what to do by posting to their loops, and joins them.
+ */
+struct access_log;
+struct concurrency;
+struct limit_shared;
+struct limiter;
+struct metrics;
+struct resolver;
+struct upstream_pool;
+struct worker;
+
+/* What the workers share; outlives them. */
+struct worker_shared {
+    struct limit_shared *limits;
+    struct concurrency *concurrency;
+    struct metrics *metrics;
+    struct access_log *access_log;
+    struct resolver *resolver;
+    struct listener_limit connections;
+};
+
+/* A listening descriptor on its way to a worker. */
+struct worker_listen {
+    int fd;
+    bool speaks_proxy_protocol;
+};
+
+/* NULL and *error when something of it cannot be made. Its thread does not run yet. */
+struct worker *worker_create(size_t index,
+                             struct worker_shared *shared,
+                             struct snapshot *snapshot,
+                             struct error *error) MUST_CHECK;
+bool worker_start(struct worker *worker, struct error *error) MUST_CHECK;
+/* Accept from these from now on; the descriptors are the worker's. Any thread. */
+void worker_listen(struct worker *worker, const struct worker_listen *listens, size_t count);
+/* Go on with another configuration. Any thread. */
+void worker_configure(struct worker *worker, struct snapshot *snapshot);
+/* Stop accepting, let exchanges end; `done(arg)` is posted to `to` once no client is left. Any thread. */
+void worker_drain(struct worker *worker, struct loop *to, loop_task_fn *done, void *arg);
+/* End the loop with whatever is left, wait for the thread, free everything. */
+void worker_destroy(struct worker **worker);
+/* Run `run(arg)` on the worker's thread. Any thread. */
+void worker_post(struct worker *worker, loop_task_fn *run, void *arg);
+
+/* For use on the worker's own thread only. */
+struct limiter *worker_limiter(struct worker *worker);
+struct upstream_pool *worker_upstreams(struct worker *worker);
+struct snapshot *worker_snapshot(struct worker *worker);
+size_t worker_client_count(const struct worker *worker);
