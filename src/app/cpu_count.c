@@ -19,7 +19,8 @@ size_t cpu_count_of_quota(struct slice text)
     rest.length = slice_find(rest, '\n');
     if (!slice_cut(&rest, ' ', &quota_text) || !slice_cut(&rest, ' ', &period_text))
         return 0;
-    if (!slice_parse_u64(quota_text, &quota) || !slice_parse_u64(period_text, &period) || period == 0)
+    if (!slice_parse_u64(quota_text, &quota) || !slice_parse_u64(period_text, &period) ||
+        period == 0)
         return 0;
     return quota == 0 ? 1 : (size_t)((quota - 1) / period + 1);
 }

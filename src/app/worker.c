@@ -13,7 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kamiyo/base/log.h"
 #include "kamiyo/base/mem.h"
+#include "kamiyo/base/text.h"
 #include "kamiyo/limit/limiter.h"
 #include "kamiyo/limit/limiter_shared.h"
 #include "kamiyo/observe/access_log.h"
@@ -21,7 +23,10 @@
 #include "kamiyo/proxy/proxy.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
-enum { MAX_LISTENERS = 16, DRAIN_POLL_MS = 5 };
+enum {
+    MAX_LISTENERS = 16,
+    DRAIN_POLL_MS = 5
+};
 
 struct worker_door {
     struct listener *listener;
@@ -50,9 +55,12 @@ struct worker {
 
 /* ---- the budget of keys and tokens that do not verify, over the local table */
 
-enum { FAILURE_KEY_SIZE = LIMIT_MAX_KEY_BYTES + 16 };
+enum {
+    FAILURE_KEY_SIZE = LIMIT_MAX_KEY_BYTES + 16
+};
 
-static struct limit_query failure_query(struct worker *worker, struct slice key, char memory[FAILURE_KEY_SIZE])
+static struct limit_query
+failure_query(struct worker *worker, struct slice key, char memory[FAILURE_KEY_SIZE])
 {
     struct text text;
     text_init(&text, memory, FAILURE_KEY_SIZE);
@@ -87,7 +95,8 @@ static void failures_charge(void *arg, struct slice key)
     struct limit_decision decision;
     char memory[FAILURE_KEY_SIZE];
     struct limit_query query = failure_query(worker, key, memory);
-    metrics_add(metrics_shard(worker->shared->metrics, worker->index), METRICS_IDENTITY_FAILURES, 1);
+    metrics_add(metrics_shard(worker->shared->metrics, worker->index), METRICS_IDENTITY_FAILURES,
+                1);
     if (query.policy->window_count > 0)
         limiter_check_local(worker->limiter, &query, &decision);
 }
@@ -116,7 +125,8 @@ static void make_proxy(struct worker *worker)
         .concurrency = shared->concurrency,
         .upstreams = worker->upstreams,
         .metrics = metrics_shard(shared->metrics, worker->index),
-        .access_log = shared->access_log != NULL ? access_log_shard(shared->access_log, worker->index) : NULL,
+        .access_log =
+            shared->access_log != NULL ? access_log_shard(shared->access_log, worker->index) : NULL,
         .connection_limit = &shared->connections,
     };
     const struct proxy_settings settings = settings_of(worker->snapshot->config);
@@ -142,10 +152,11 @@ struct worker *worker_create(size_t index,
     }
     struct metrics_shard *metrics = metrics_shard(shared->metrics, index);
     worker->limiter = limiter_create(worker->loop, &config->limiter, &config->redis, shared->limits,
-                                     shared->resolver, metrics, index);
+                                     metrics, index);
     const struct identity_budget budget = {failures_spent, failures_charge, worker};
     worker->identity = identity_chain_create(snapshot->identity, NULL, &budget);
-    worker->upstreams = upstream_pool_create(worker->loop, shared->resolver, &config->upstream, metrics, error);
+    worker->upstreams =
+        upstream_pool_create(worker->loop, shared->resolver, &config->upstream, metrics, error);
     if (worker->upstreams == NULL)
         goto fail;
     make_proxy(worker);
@@ -226,8 +237,8 @@ static void run_listen(void *arg)
         struct worker_door *door = &worker->doors[worker->door_count++];
         door->worker = worker;
         door->speaks_proxy_protocol = order->listens[i].speaks_proxy_protocol;
-        door->listener = listener_create(worker->loop, order->listens[i].fd, &worker->shared->connections,
-                                         on_accept, door);
+        door->listener = listener_create(worker->loop, order->listens[i].fd,
+                                         &worker->shared->connections, on_accept, door);
     }
     mem_free(order);
 }

@@ -93,3 +93,15 @@ void limit_store_destroy(struct limit_store **store)
     mem_free(*store);
     *store = NULL;
 }
+
+bool limit_shared_has_redis(const struct limit_shared *shared)
+{
+    (void)shared;
+    return false;
+}
+
+bool limit_shared_is_known(const struct limit_shared *shared)
+{
+    (void)shared;
+    return true;
+}

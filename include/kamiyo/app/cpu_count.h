@@ -11,5 +11,6 @@
  * process may run on; at least 1.
  */
 size_t cpu_count_available(void);
-/* The text of a cpu.max file: "max 100000" = 0 (no bound), "150000 100000" = 2. 0 for anything malformed. */
+/* The text of a cpu.max file: "max 100000" = 0 (no bound), "150000 100000" = 2. 0 for anything
+ * malformed. */
 size_t cpu_count_of_quota(struct slice text);

@@ -50,7 +50,8 @@ bool worker_start(struct worker *worker, struct error *error) MUST_CHECK;
 void worker_listen(struct worker *worker, const struct worker_listen *listens, size_t count);
 /* Go on with another configuration. Any thread. */
 void worker_configure(struct worker *worker, struct snapshot *snapshot);
-/* Stop accepting, let exchanges end; `done(arg)` is posted to `to` once no client is left. Any thread. */
+/* Stop accepting, let exchanges end; `done(arg)` is posted to `to` once no client is left. Any
+ * thread. */
 void worker_drain(struct worker *worker, struct loop *to, loop_task_fn *done, void *arg);
 /* End the loop with whatever is left, wait for the thread, free everything. */
 void worker_destroy(struct worker **worker);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,3 +26,7 @@ struct limit_shared {
 /* NULL when the table cannot be allocated. */
 struct limit_shared *limit_shared_create(uint64_t memory_bytes, size_t worker_count) MUST_CHECK;
 void limit_shared_destroy(struct limit_shared **shared);
+/* Every worker has a Redis that decides. Any thread. */
+bool limit_shared_has_redis(const struct limit_shared *shared);
+/* Redis has answered, or failed for the first time, or none is configured. Any thread. */
+bool limit_shared_is_known(const struct limit_shared *shared);
