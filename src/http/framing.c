@@ -125,6 +125,13 @@ static struct http_verdict resolve_connection(struct http_head *head)
     return HTTP_VERDICT_OK;
 }
 
+static struct slice trim_end(struct slice value)
+{
+    while (value.length > 0 && (value.data[value.length - 1] == ' ' || value.data[value.length - 1] == '\t'))
+        value.length--;
+    return value;
+}
+
 struct http_verdict http_fields_resolve(struct http_head *head)
 {
     memset(head->first, 0xff, sizeof(head->first));
@@ -132,11 +139,7 @@ struct http_verdict http_fields_resolve(struct http_head *head)
     for (size_t i = 0; i < head->field_count; i++) {
         struct http_field *field = &head->fields[i];
 
-        if (!http_is_token(field->name))
-            return refuse(400, "a field name is no token");
-        if (!http_bytes_are(field->value, HTTP_BYTE_VALUE))
-            return refuse(400, "a control byte in a field value");
-        field->value = slice_trim(field->value);
+        field->value = trim_end(field->value);
         field->id = http_field_id_of(field->name);
         if (field->id == HTTP_FIELD_OTHER) {
             field->is_hop = is_proxy_field(field->name) || is_disguised(field->name);

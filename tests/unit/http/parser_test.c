@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "http/http_internal.h"
 #include "http_support.h"
 
 #define BYTES(literal) (literal), sizeof(literal) - 1
@@ -216,6 +217,33 @@ static void test_field_refusals(void **state)
 
     (void)state;
     check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
+}
+
+/* The checks of names and values are llhttp's alone, so here is every byte in each place. */
+static void test_every_byte(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        char c = (char)byte;
+
+        for (int at = 0; at < 4; at++) {
+            static const char template[] = "GET / HTTP/1.1\r\nHost: a\r\nNNN: VVV\r\nConnection: VVV\r\n\r\n";
+            char bytes[sizeof(template)];
+            char *name = NULL;
+            bool is_name = at < 2;
+            bool is_valid = http_byte_is(c, is_name ? HTTP_BYTE_TOKEN : HTTP_BYTE_VALUE);
+
+            memcpy(bytes, template, sizeof(bytes));
+            name = strstr(bytes, is_name ? "NNN" : at == 2 ? "VVV" : "n: VVV");
+            name[at == 0 ? 0 : at == 3 ? 4 : 1] = c;
+            if (is_name && byte == ':') /* the value then begins earlier; first, the name is empty */
+                is_valid = at == 1;
+            parsed_init_all_ways(&parsed, PARSED_REQUEST, &http_support_limits, bytes, sizeof(bytes) - 1);
+            if ((parsed.status == HTTP_PARSER_HEAD) != is_valid || (!is_valid && parsed.error_status != 400))
+                fail_msg("byte %d at %d: status %d, error %d", byte, at, (int)parsed.status, parsed.error_status);
+            parsed_clear(&parsed);
+        }
+    }
 }
 
 /* Published smuggling forms: what one parser takes for a length and another does not. */
@@ -695,6 +723,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_request_line_refusals),
         cmocka_unit_test(test_field_refusals),
+        cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_framing_refusals),
         cmocka_unit_test(test_targets),
         cmocka_unit_test(test_hosts),
