@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,8 +47,10 @@ void metrics_add(struct metrics_shard *shard, enum metrics_value value, int64_t 
 void metrics_observe_us(struct metrics_shard *shard, enum metrics_histogram histogram, int64_t us);
 /*
  * requests_total{status,route,tier} and decisions_total{decision,mode,tier,window}. The slices' bytes are copied at
- * first sight; the pointers are used as a cache key together with the bytes, so that the usual case is a compare.
+ * first sight and only compared afterwards. A shard keeps at most METRICS_MAX_COUNTERS combinations; beyond them all
+ * are counted in one of their own, with "other" for each label.
  */
+#define METRICS_MAX_COUNTERS 4096
 void metrics_count_request(struct metrics_shard *shard, int status, struct slice route, struct slice tier);
 void metrics_count_decision(struct metrics_shard *shard,
                             struct slice decision,
@@ -59,13 +62,22 @@ void metrics_count_upstream_error(struct metrics_shard *shard, const char *reaso
 void metrics_count_redis_error(struct metrics_shard *shard, const char *reason);
 void metrics_count_reload(struct metrics_shard *shard, const char *result);
 
-/* What is asked for when somebody reads: redis_up, store_keys, store_bytes. */
+/* What is asked for when somebody reads. */
 struct metrics_gauges {
-    int redis_up; /* -1 = no Redis configured: left out? no: 0 */
+    bool is_redis_up; /* false also when none is configured */
     uint64_t store_keys;
     uint64_t store_bytes;
+    const char *version; /* labels of build_info; NULL = "" */
+    const char *commit;
 };
 /* The whole exposition (text/plain; version=0.0.4), allocated with mem; *length without the terminator. Any thread. */
 char *metrics_render(struct metrics *metrics, const struct metrics_gauges *gauges, size_t *length) MUST_CHECK;
-/* Sums, for status pages and tests. */
+/* Sums over the shards, for status pages and tests. Any thread. */
 int64_t metrics_sum(struct metrics *metrics, enum metrics_value value);
+/* Requests answered so far, by class of status: [1] = 1xx ... [5] = 5xx, [0] = none was sent. Any thread. */
+void metrics_sum_requests(struct metrics *metrics, uint64_t by_class[6]);
+/* Decisions so far whose `decision` label is this one ("allowed", "denied"). Any thread. */
+uint64_t metrics_sum_decisions(struct metrics *metrics, struct slice decision);
+/* How many were observed, and the upper bound in microseconds of the bucket that the share `quantile` (0 to 1) falls into; -1 = beyond the last, or none. Any thread. */
+uint64_t metrics_histogram_count(struct metrics *metrics, enum metrics_histogram histogram);
+int64_t metrics_histogram_quantile_us(struct metrics *metrics, enum metrics_histogram histogram, double quantile);
