@@ -63,11 +63,14 @@ struct upstream_pool *upstream_pool_create(struct loop *loop,
                                            const struct upstream_options *options,
                                            struct metrics_shard *metrics,
                                            struct error *error) MUST_CHECK;
-/* New options after a reload: endpoints that stay keep their connections, others go when they are given back. */
+/*
+ * New options after a reload: endpoints that stay keep their connections, others go when they are
+ * given back (https ones always). False and *error: everything stays as it was.
+ */
 bool upstream_pool_configure(struct upstream_pool *pool,
                              const struct upstream_options *options,
                              struct error *error) MUST_CHECK;
-/* Closes idle connections; all lent ones must have been given back and all calls be over. */
+/* Closes idle connections; all lent ones must have been given back and all calls be over or cancelled. Before the loop. */
 void upstream_pool_destroy(struct upstream_pool **pool);
 /*
  * DONE: *outcome is set, and *connection when it is CONNECTED. PENDING: `done` runs later with the
@@ -94,7 +97,7 @@ struct slice upstream_pool_host(const struct upstream_pool *pool);
 /* For /api/status and metrics. */
 struct upstream_pool_status {
     size_t idle_count;
-    size_t active_count;
+    size_t active_count; /* lent, or being connected */
     size_t queued_count;
 };
 void upstream_pool_status(const struct upstream_pool *pool, struct upstream_pool_status *status);
