@@ -117,7 +117,8 @@ struct upstream_endpoint *upstream_choose(struct upstream *upstream,
 
         if (is_tried(endpoint, tried, tried_count) || (is_best_usable && !usable))
             continue;
-        if (is_better || (usable && !is_best_usable)) { /* an ejected one only where there is no other */
+        if (is_better ||
+            (usable && !is_best_usable)) { /* an ejected one only where there is no other */
             best = endpoint;
             is_best_usable = usable;
         }
@@ -251,8 +252,8 @@ static void ask(struct upstream_source *source)
         add_endpoint(source, &at);
         source->is_literal = true;
         source->is_known = true;
-    } else if (resolver_resolve(source->upstream->resolver, source->upstream->loop, source->url.host,
-                                source->url.port, &result, on_resolved, source,
+    } else if (resolver_resolve(source->upstream->resolver, source->upstream->loop,
+                                source->url.host, source->url.port, &result, on_resolved, source,
                                 &source->call) == PROGRESS_DONE) {
         source->is_literal = true;
         take_answer(source, &result);
@@ -269,7 +270,8 @@ static void start_resolve_timer(struct upstream *upstream)
         has_names = has_names || !source->is_literal;
         has_unknown = has_unknown || !source->is_known;
     }
-    if (has_unknown && (upstream->resolve_interval_ms == 0 || upstream->resolve_interval_ms > RETRY_MS))
+    if (has_unknown &&
+        (upstream->resolve_interval_ms == 0 || upstream->resolve_interval_ms > RETRY_MS))
         loop_timer_start(upstream->loop, &upstream->resolve_timer, RETRY_MS);
     else if (has_names && upstream->resolve_interval_ms > 0)
         loop_timer_start(upstream->loop, &upstream->resolve_timer, upstream->resolve_interval_ms);

@@ -80,8 +80,8 @@ static void on_readable(struct stream *stream, void *arg)
     struct probe *probe = arg;
     size_t length;
 
-    switch (stream_read(stream, probe->answer + probe->length, sizeof(probe->answer) - probe->length,
-                        &length)) {
+    switch (stream_read(stream, probe->answer + probe->length,
+                        sizeof(probe->answer) - probe->length, &length)) {
     case STREAM_OK:
         break;
     case STREAM_AGAIN:
@@ -139,7 +139,8 @@ static void on_drained(struct stream *stream, void *arg)
 
 static const struct stream_handler probe_handler = {on_readable, on_drained, on_failed};
 
-static bool is_probed(const struct upstream_health *health, const struct upstream_endpoint *endpoint)
+static bool is_probed(const struct upstream_health *health,
+                      const struct upstream_endpoint *endpoint)
 {
     const struct probe *probe;
 
@@ -152,7 +153,8 @@ static bool is_probed(const struct upstream_health *health, const struct upstrea
 
 static void probe_start(struct upstream_health *health, struct upstream_endpoint *endpoint)
 {
-    int64_t deadline_ms = health->interval_ms < LONGEST_PROBE_MS ? health->interval_ms : LONGEST_PROBE_MS;
+    int64_t deadline_ms =
+        health->interval_ms < LONGEST_PROBE_MS ? health->interval_ms : LONGEST_PROBE_MS;
     struct probe *probe = mem_alloc_zero(sizeof(*probe));
     struct error error;
 

@@ -21,20 +21,25 @@
 #include "kamiyo/upstream/upstream.h"
 #include "kamiyo/upstream/upstream_health.h"
 
-/* A request that may not be sent twice trusts a connection this long: no server closes so soon (contract section 6). */
+/* A request that may not be sent twice trusts a connection this long: no server closes so soon
+ * (contract section 6). */
 #define FRESH_MS 1000
 /* So many endpoints are tried for one call before it fails. */
 #define MOST_TRIES 4
 
 const char *const upstream_outcome_names[UPSTREAM_OUTCOME_COUNT] = {
-    [UPSTREAM_CONNECTED] = "connected",
-    [UPSTREAM_NOT_RESOLVED] = "not_resolved",
-    [UPSTREAM_CONNECT_FAILED] = "connect_failed",
-    [UPSTREAM_CONNECT_TIMEOUT] = "connect_timeout",
+    [UPSTREAM_CONNECTED] = "connected",           [UPSTREAM_NOT_RESOLVED] = "not_resolved",
+    [UPSTREAM_CONNECT_FAILED] = "connect_failed", [UPSTREAM_CONNECT_TIMEOUT] = "connect_timeout",
     [UPSTREAM_QUEUE_TIMEOUT] = "queue_timeout",
 };
 
-enum pooled_state { POOLED_CONNECTING, POOLED_SECURING, POOLED_LENT, POOLED_IDLE, POOLED_CLOSED };
+enum pooled_state {
+    POOLED_CONNECTING,
+    POOLED_SECURING,
+    POOLED_LENT,
+    POOLED_IDLE,
+    POOLED_CLOSED
+};
 
 /* What stands around each connection that is lent out. */
 struct pooled {
@@ -51,8 +56,8 @@ struct upstream_pool_call {
     struct upstream_pool_query query;
     upstream_pool_done_fn *done;
     void *arg;
-    struct pooled *pooled;       /* NULL = queued */
-    struct loop_timer deadline;  /* of waiting in the queue */
+    struct pooled *pooled;                       /* NULL = queued */
+    struct loop_timer deadline;                  /* of waiting in the queue */
     struct upstream_endpoint *tried[MOST_TRIES]; /* only compared, never followed */
     size_t tried_count;
 };
@@ -157,7 +162,8 @@ static void make_idle(struct pooled *pooled)
         loop_timer_start(pool->loop, &pool->sweep_timer, pool->idle_timeout_ms);
 }
 
-static bool is_expired(const struct upstream_pool *pool, const struct upstream_connection *connection)
+static bool is_expired(const struct upstream_pool *pool,
+                       const struct upstream_connection *connection)
 {
     return loop_now_ms(pool->loop) - connection->idle_since_ms >= pool->idle_timeout_ms;
 }
@@ -178,7 +184,8 @@ static void sweep(void *arg)
         loop_timer_start(pool->loop, &pool->sweep_timer, pool->idle_timeout_ms / 4 + 1);
 }
 
-/* The endpoint's idle connection that was used last and that this query may have, now lent; or NULL. */
+/* The endpoint's idle connection that was used last and that this query may have, now lent; or
+ * NULL. */
 static struct upstream_connection *take_idle(struct upstream_pool *pool,
                                              struct upstream_endpoint *endpoint,
                                              const struct upstream_pool_query *query)
@@ -310,7 +317,8 @@ static void on_early_bytes(struct stream *stream, void *arg)
     stream_pause(stream);
 }
 
-static const struct stream_handler connect_handler = {on_early_bytes, on_connected, on_connect_failed};
+static const struct stream_handler connect_handler = {on_early_bytes, on_connected,
+                                                      on_connect_failed};
 
 static bool open_connection(struct upstream_pool_call *call, struct upstream_endpoint *endpoint)
 {
@@ -545,7 +553,8 @@ void upstream_pool_cancel(struct upstream_pool_call **call_pointer)
     mem_free(call);
 }
 
-void upstream_pool_release(struct upstream_connection **connection_pointer, enum upstream_release release)
+void upstream_pool_release(struct upstream_connection **connection_pointer,
+                           enum upstream_release release)
 {
     struct upstream_connection *connection = *connection_pointer;
     struct upstream_pool *pool;

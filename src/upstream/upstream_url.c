@@ -65,7 +65,8 @@ static bool check_host(struct slice host, bool is_bracketed)
     return true;
 }
 
-static bool parse_authority(struct slice text, bool needs_port, struct upstream_url *url, struct error *error)
+static bool
+parse_authority(struct slice text, bool needs_port, struct upstream_url *url, struct error *error)
 {
     bool is_bracketed = text.length > 0 && text.data[0] == '[';
     uint16_t default_port = url->is_tls ? 443 : 80;
@@ -85,13 +86,15 @@ static bool parse_authority(struct slice text, bool needs_port, struct upstream_
         error_set(error, "no port: write host:port, or http://host");
         return false;
     }
-    if (port.data != NULL && (!slice_parse_u64(port, &number) || number == 0 || number > UINT16_MAX)) {
+    if (port.data != NULL &&
+        (!slice_parse_u64(port, &number) || number == 0 || number > UINT16_MAX)) {
         error_set(error, "the port must be a number from 1 to 65535");
         return false;
     }
     memcpy(url->host, host.data, host.length);
     url->port = (uint16_t)number;
-    (void)snprintf(url->authority, sizeof(url->authority), "%s%s%s", is_bracketed ? "[" : "", url->host,
+    (void)snprintf(url->authority, sizeof(url->authority), "%s%s%s", is_bracketed ? "[" : "",
+                   url->host,
                    is_bracketed ? "]" : ""); /* it fits: brackets and a port are what is larger */
     if (url->port != default_port) {
         size_t length = strlen(url->authority);

@@ -41,7 +41,8 @@ struct upstream_endpoint {
     struct upstream_source *source; /* NULL = gone: neither resolved nor configured any more */
     struct addr_endpoint at;
     size_t ref_count;
-    struct upstream_connection_list idle; /* the pool's, as are both counts; the last used is first */
+    struct upstream_connection_list
+        idle; /* the pool's, as are both counts; the last used is first */
     size_t idle_count;
     size_t active_count; /* lent, or being connected */
     uint64_t request_count;
@@ -53,13 +54,16 @@ struct upstream_endpoint {
 TAILQ_HEAD(upstream_endpoint_list, upstream_endpoint);
 
 struct upstream_handler {
-    /* Endpoints came, or the asking has failed: whoever waits for one may look again. From the loop. */
+    /* Endpoints came, or the asking has failed: whoever waits for one may look again. From the
+     * loop. */
     void (*on_change)(void *arg);
-    /* The endpoint goes when its last reference does; no new connections to it. May run in upstream_configure. */
+    /* The endpoint goes when its last reference does; no new connections to it. May run in
+     * upstream_configure. */
     void (*on_gone)(struct upstream_endpoint *endpoint, void *arg);
 };
 
-/* Begins to resolve. `options` is borrowed during the call. NULL and *error for a bad URL or bad TLS files. */
+/* Begins to resolve. `options` is borrowed during the call. NULL and *error for a bad URL or bad
+ * TLS files. */
 struct upstream *upstream_create(struct loop *loop,
                                  struct resolver *resolver,
                                  const struct upstream_options *options,
@@ -88,7 +92,8 @@ bool upstream_endpoint_is_ejected(const struct upstream_endpoint *endpoint);
 /* Whether connections to it speak TLS. Not for one that is gone. */
 bool upstream_endpoint_is_tls(const struct upstream_endpoint *endpoint);
 /* An SSL for stream_start_tls. NULL and *error on failure. Not for one that is gone. */
-struct ssl_st *upstream_endpoint_new_tls(struct upstream_endpoint *endpoint, struct error *error) MUST_CHECK;
+struct ssl_st *upstream_endpoint_new_tls(struct upstream_endpoint *endpoint,
+                                         struct error *error) MUST_CHECK;
 /* What to send as Host to it: its URL's authority. Not for one that is gone. */
 struct slice upstream_endpoint_authority(const struct upstream_endpoint *endpoint);
 struct upstream_endpoint *upstream_endpoint_ref(struct upstream_endpoint *endpoint);

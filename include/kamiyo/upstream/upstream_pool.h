@@ -45,11 +45,13 @@ enum upstream_outcome {
     UPSTREAM_QUEUE_TIMEOUT,   /* all connections busy for too long: 503 */
     UPSTREAM_OUTCOME_COUNT,
 };
-/* "connected", "not_resolved", "connect_failed", "connect_timeout", "queue_timeout": for logs and metrics. */
+/* "connected", "not_resolved", "connect_failed", "connect_timeout", "queue_timeout": for logs and
+ * metrics. */
 extern const char *const upstream_outcome_names[UPSTREAM_OUTCOME_COUNT];
 
 struct upstream_pool_query {
-    bool may_be_sent_twice; /* false: only a connection that was idle for less than 1 s, else a new one */
+    bool may_be_sent_twice; /* false: only a connection that was idle for less than 1 s, else a new
+                               one */
     bool needs_new;         /* a new connection in any case (second try) */
 };
 
@@ -57,7 +59,8 @@ typedef void upstream_pool_done_fn(void *arg,
                                    enum upstream_outcome outcome,
                                    struct upstream_connection *connection);
 
-/* What is copied or kept of the options is the pool's business: `options` is borrowed during the call. */
+/* What is copied or kept of the options is the pool's business: `options` is borrowed during the
+ * call. */
 struct upstream_pool *upstream_pool_create(struct loop *loop,
                                            struct resolver *resolver,
                                            const struct upstream_options *options,
@@ -70,7 +73,8 @@ struct upstream_pool *upstream_pool_create(struct loop *loop,
 bool upstream_pool_configure(struct upstream_pool *pool,
                              const struct upstream_options *options,
                              struct error *error) MUST_CHECK;
-/* Closes idle connections; all lent ones must have been given back and all calls be over or cancelled. Before the loop. */
+/* Closes idle connections; all lent ones must have been given back and all calls be over or
+ * cancelled. Before the loop. */
 void upstream_pool_destroy(struct upstream_pool **pool);
 /*
  * DONE: *outcome is set, and *connection when it is CONNECTED. PENDING: `done` runs later with the
@@ -86,10 +90,15 @@ enum progress upstream_pool_acquire(struct upstream_pool *pool,
 /* A connection on its way to this caller goes to the next in the queue, or to the pool. */
 void upstream_pool_cancel(struct upstream_pool_call **call);
 
-enum upstream_release { UPSTREAM_KEEP, UPSTREAM_CLOSE };
-/* Give back. KEEP only when the response ended in order and nothing is pending or unread. Nulls the pointer. */
+enum upstream_release {
+    UPSTREAM_KEEP,
+    UPSTREAM_CLOSE
+};
+/* Give back. KEEP only when the response ended in order and nothing is pending or unread. Nulls the
+ * pointer. */
 void upstream_pool_release(struct upstream_connection **connection, enum upstream_release release);
-/* For passive health: what came of a request on this connection's endpoint. Call before the release. */
+/* For passive health: what came of a request on this connection's endpoint. Call before the
+ * release. */
 void upstream_pool_report(struct upstream_connection *connection, bool is_ok);
 /* Host for requests that have none: "localhost" for unix paths. Of the pool's memory. */
 struct slice upstream_pool_host(const struct upstream_pool *pool);
@@ -102,7 +111,7 @@ struct upstream_pool_status {
 };
 void upstream_pool_status(const struct upstream_pool *pool, struct upstream_pool_status *status);
 struct upstream_endpoint_status {
-    char name[128];  /* "127.0.0.1:8000" or the unix path */
+    char name[128]; /* "127.0.0.1:8000" or the unix path */
     bool is_ejected;
     size_t connection_count;
     uint64_t request_count;
