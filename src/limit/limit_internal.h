@@ -23,7 +23,7 @@ struct limiter_failover;
 struct limiter_options;
 struct loop;
 struct metrics_shard;
-struct redis_options;
+struct redis_client;
 
 /* One question on its way inwards; borrowed during the call, but for the shape: take a reference to
  * keep it. */
@@ -34,11 +34,10 @@ struct limit_ask {
     int64_t now_ms;               /* loop_now_ms */
 };
 
-/* NULL when `redis->url` is empty or cannot be used (then it has said so, once a process): the
- * front decides alone. */
+/* Takes the client's handler and starts it. Never NULL. */
 struct limiter_failover *limiter_failover_create(struct loop *loop,
                                                  const struct limiter_options *options,
-                                                 const struct redis_options *redis,
+                                                 struct redis_client *redis,
                                                  struct limit_shared *shared,
                                                  struct metrics_shard *metrics,
                                                  size_t worker_index);
@@ -76,8 +75,3 @@ void limiter_failover_reset(struct limiter_failover *failover,
                             size_t window_name_count,
                             limiter_reset_fn *done,
                             void *arg);
-
-/* The store's state that all workers share; limiter_failover.c's, made and freed by
- * limiter_shared.c. */
-struct limit_store *limit_store_create(size_t worker_count);
-void limit_store_destroy(struct limit_store **store);

@@ -73,7 +73,7 @@ static void sweep(void *arg)
 
 struct limiter *limiter_create(struct loop *loop,
                                const struct limiter_options *options,
-                               const struct redis_options *redis,
+                               struct redis_client *redis,
                                struct limit_shared *shared,
                                struct metrics_shard *metrics,
                                size_t worker_index)

@@ -3,17 +3,11 @@
  * What stands behind the front when a Redis is configured. Not built yet: without a failover the
  * front decides from the table, as with no Redis at all.
  */
-#include "kamiyo/base/mem.h"
-
 #include "limit_internal.h"
-
-struct limit_store {
-    size_t worker_count;
-};
 
 struct limiter_failover *limiter_failover_create(struct loop *loop,
                                                  const struct limiter_options *options,
-                                                 const struct redis_options *redis,
+                                                 struct redis_client *redis,
                                                  struct limit_shared *shared,
                                                  struct metrics_shard *metrics,
                                                  size_t worker_index)
@@ -78,30 +72,4 @@ void limiter_failover_reset(struct limiter_failover *failover,
     (void)failover, (void)key, (void)routes, (void)route_count, (void)window_names,
         (void)window_name_count;
     (void)done, (void)arg;
-}
-
-struct limit_store *limit_store_create(size_t worker_count)
-{
-    struct limit_store *store = mem_alloc_zero(sizeof(*store));
-
-    store->worker_count = worker_count;
-    return store;
-}
-
-void limit_store_destroy(struct limit_store **store)
-{
-    mem_free(*store);
-    *store = NULL;
-}
-
-bool limit_shared_has_redis(const struct limit_shared *shared)
-{
-    (void)shared;
-    return false;
-}
-
-bool limit_shared_is_known(const struct limit_shared *shared)
-{
-    (void)shared;
-    return true;
 }

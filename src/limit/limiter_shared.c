@@ -8,7 +8,7 @@
 #include "kamiyo/base/mem.h"
 #include "kamiyo/limit/bucket_table.h"
 
-#include "limit_internal.h"
+#include "limit_store.h"
 
 struct limit_shared *limit_shared_create(uint64_t memory_bytes, size_t worker_count)
 {
@@ -32,4 +32,38 @@ void limit_shared_destroy(struct limit_shared **shared)
     bucket_table_destroy(&(*shared)->table);
     mem_free(*shared);
     *shared = NULL;
+}
+
+bool limit_shared_has_redis(const struct limit_shared *shared)
+{
+    return limit_store_is_up(shared->store);
+}
+
+bool limit_shared_is_known(const struct limit_shared *shared)
+{
+    return limit_store_is_known(shared->store);
+}
+
+void limit_shared_end_wait(struct limit_shared *shared)
+{
+    struct redis_failure failure;
+
+    if (limit_store_is_known(shared->store))
+        return;
+    redis_failure_set(&failure, REDIS_REASON_CONNECT_TIMEOUT, "%s", "");
+    limit_store_report_down(shared->store, &failure, false);
+}
+
+void limit_shared_refuse(struct limit_shared *shared, const char *why)
+{
+    struct redis_failure failure;
+
+    redis_failure_set(&failure, REDIS_REASON_INVALID_URL, "%s", why);
+    limit_store_expect(shared->store);
+    limit_store_report_down(shared->store, &failure, false);
+}
+
+void limit_shared_status(const struct limit_shared *shared, struct limit_status *status)
+{
+    limit_store_status(shared->store, status);
 }

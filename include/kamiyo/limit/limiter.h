@@ -25,7 +25,7 @@ struct limiter;
 struct limiter_call;
 struct loop;
 struct metrics_shard;
-struct redis_options;
+struct redis_client;
 
 /* Longest bucket key: "user:" and an id, or "ip:" and an address with prefix. */
 #define LIMIT_MAX_KEY_BYTES 144
@@ -41,13 +41,13 @@ struct limit_query {
 };
 
 /*
- * The limiter of one worker. `redis` NULL, without a url or with one that cannot be used =
- * in-process. `worker_index` < the worker_count of limit_shared_create. Options are copied. Never
- * NULL.
+ * The limiter of one worker. `redis` is this worker's client, not yet started: the limiter takes
+ * its events and starts it, and goes before it. NULL = in-process. `worker_index` < the
+ * worker_count of limit_shared_create. Options are copied. Never NULL.
  */
 struct limiter *limiter_create(struct loop *loop,
                                const struct limiter_options *options,
-                               const struct redis_options *redis,
+                               struct redis_client *redis,
                                struct limit_shared *shared,
                                struct metrics_shard *metrics,
                                size_t worker_index) MUST_CHECK;
