@@ -25,6 +25,8 @@
 #include "kamiyo/net/resolver.h"
 #include "kamiyo/observe/access_log.h"
 #include "kamiyo/observe/metrics.h"
+#include "kamiyo/redis/redis_client.h"
+#include "kamiyo/redis/redis_url.h"
 
 #include "app/app_internal.h"
 
@@ -117,6 +119,28 @@ static bool make_shared(struct gateway *gateway)
     return true;
 }
 
+/* A URL that cannot be used leaves the gateway in-process; TLS files that cannot be read stop it.
+ */
+static bool make_redis(struct gateway *gateway)
+{
+    const struct config *config = gateway->snapshot->config;
+    struct worker_shared *shared = &gateway->shared;
+    struct slice text = slice_of(config->redis.url);
+    struct error error = {{0}};
+    struct redis_url url;
+    if (text.length == 0)
+        return true;
+    if (!redis_url_parse(text, &url, &error)) {
+        limit_shared_refuse(shared->limits, error.text);
+        return true;
+    }
+    redis_url_clear(&url);
+    shared->redis = redis_shared_create(&config->redis, shared->resolver, &error);
+    if (shared->redis == NULL)
+        log_error("Cannot start: redis.tls: %s", error.text);
+    return shared->redis != NULL;
+}
+
 static bool make_workers(struct gateway *gateway)
 {
     struct error error = {{0}};
@@ -157,6 +181,7 @@ static void on_store_known(void *arg)
     if (gateway->state != GATEWAY_STARTING)
         return;
     loop_timer_stop(&gateway->timer);
+    limit_shared_end_wait(gateway->shared.limits);
     log_info("Rate limiting middleware enabled (Redis: %s)",
              gateway_has_redis(gateway) ? "True" : "False");
     open_doors(gateway);
@@ -314,7 +339,8 @@ static bool start(struct gateway *gateway)
     const struct config *config = gateway->snapshot->config;
     gateway->worker_count = config->workers > 0 ? (size_t)config->workers : cpu_count_available();
     raise_descriptor_limit(config);
-    if (!open_addresses(gateway) || !make_shared(gateway) || !gateway_open_admin(gateway))
+    if (!open_addresses(gateway) || !make_shared(gateway) || !make_redis(gateway) ||
+        !gateway_open_admin(gateway))
         return false;
     block_signals(true);
     bool is_made = make_workers(gateway);
@@ -347,6 +373,7 @@ static void destroy(struct gateway *gateway)
     if (gateway->shared.limits != NULL)
         limit_shared_destroy(&gateway->shared.limits);
     concurrency_destroy(&gateway->shared.concurrency);
+    redis_shared_destroy(&gateway->shared.redis);
     if (gateway->shared.resolver != NULL)
         resolver_destroy(&gateway->shared.resolver);
     if (gateway->shared.metrics != NULL)

@@ -21,6 +21,7 @@
 #include "kamiyo/observe/access_log.h"
 #include "kamiyo/observe/metrics.h"
 #include "kamiyo/proxy/proxy.h"
+#include "kamiyo/redis/redis_client.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
 enum {
@@ -39,6 +40,7 @@ struct worker {
     struct worker_shared *shared;
     struct snapshot *snapshot;
     struct loop *loop;
+    struct redis_client *redis; /* NULL = none configured */
     struct limiter *limiter;
     struct identity_chain *identity;
     struct upstream_pool *upstreams;
@@ -151,7 +153,12 @@ struct worker *worker_create(size_t index,
         goto fail;
     }
     struct metrics_shard *metrics = metrics_shard(shared->metrics, index);
-    worker->limiter = limiter_create(worker->loop, &config->limiter, &config->redis, shared->limits,
+    if (shared->redis != NULL) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "kamiyo-gateway-%zu", index); /* fits */
+        worker->redis = redis_client_create(worker->loop, shared->redis, name);
+    }
+    worker->limiter = limiter_create(worker->loop, &config->limiter, worker->redis, shared->limits,
                                      metrics, index);
     const struct identity_budget budget = {failures_spent, failures_charge, worker};
     worker->identity = identity_chain_create(snapshot->identity, NULL, &budget);
@@ -351,6 +358,7 @@ void worker_destroy(struct worker **worker_in)
         upstream_pool_destroy(&worker->upstreams);
     if (worker->limiter != NULL)
         limiter_destroy(&worker->limiter);
+    redis_client_destroy(&worker->redis);
     snapshot_unref(&worker->snapshot);
     if (worker->loop != NULL)
         loop_destroy(&worker->loop);

@@ -20,6 +20,7 @@ struct concurrency;
 struct limit_shared;
 struct limiter;
 struct metrics;
+struct redis_shared;
 struct resolver;
 struct upstream_pool;
 struct worker;
@@ -31,6 +32,7 @@ struct worker_shared {
     struct metrics *metrics;
     struct access_log *access_log;
     struct resolver *resolver;
+    struct redis_shared *redis; /* NULL = none configured, or its URL cannot be used */
     struct listener_limit connections;
 };
 
