@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The form of ids in keys (contract section 3): printable, without the colons,
+ * braces and spaces that mean something in Redis keys, paths or log lines, and
+ * of bounded length. "%" is escaped too, so no two ids meet.
+ */
+#include "kamiyo/identity/user_id.h"
+
+#include <stdbool.h>
+
+#include "kamiyo/base/text.h"
+#include "kamiyo/identity/digest.h"
+
+static const char hex_digits[] = "0123456789ABCDEF";
+
+static bool is_plain(char byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
+           (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '@' ||
+           byte == '+' || byte == '=' || byte == '-';
+}
+
+static void append_digest(struct text *text, struct slice id)
+{
+    static const char lower_digits[] = "0123456789abcdef";
+    uint8_t bytes[DIGEST_BYTES];
+    struct digest digest;
+
+    digest_init(&digest);
+    digest_sha256(&digest, id, bytes);
+    digest_clear(&digest);
+    text_append(text, SLICE("sha256-"));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        text_append_char(text, lower_digits[bytes[i] >> 4]);
+        text_append_char(text, lower_digits[bytes[i] & 15]);
+    }
+}
+
+size_t user_id_format(struct slice id, char out[USER_ID_MAX_BYTES])
+{
+    struct text text;
+
+    text_init(&text, out, USER_ID_MAX_BYTES);
+    for (size_t i = 0; i < id.length && !text.overflow; i++) {
+        unsigned char byte = (unsigned char)id.data[i];
+
+        if (is_plain(id.data[i])) {
+            text_append_char(&text, id.data[i]);
+        } else {
+            text_append_char(&text, '%');
+            text_append_char(&text, hex_digits[byte >> 4]);
+            text_append_char(&text, hex_digits[byte & 15]);
+        }
+    }
+    if (text.overflow) {
+        text_init(&text, out, USER_ID_MAX_BYTES);
+        append_digest(&text, id);
+    }
+    return text.length;
+}
