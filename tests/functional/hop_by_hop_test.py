@@ -215,3 +215,20 @@ def test_upgrade_of_the_upstream_answer_cannot_name_framing(t):
     upstream.reply = response(200, ["Connection: Content-Length"], b"hello")
     answer = gateway.get("/")
     assert answer.status == 502 or (answer.body == b"hello" and answer.complete), answer
+
+
+@cases({"OPTIONS": "OPTIONS", "TRACE": "TRACE"})
+def test_max_forwards_is_counted_down(t, method):
+    """RFC 9110 7.6.2; for other methods the field has no meaning and passes."""
+    gateway, upstream = t.shared()
+    _, seen = passed(gateway, upstream, request(method, "/", ["Max-Forwards: 5"]))
+    assert seen.one("max-forwards") == "4"
+    _, seen = passed(gateway, upstream, request("GET", "/", ["Max-Forwards: 5"]))
+    assert seen.one("max-forwards") == "5"
+
+
+@cases({"OPTIONS": "OPTIONS", "TRACE": "TRACE"})
+def test_max_forwards_zero_ends_here(t, method):
+    gateway, upstream = t.shared()
+    answer = gateway.exchange(request(method, "/", ["Max-Forwards: 0"]))
+    assert answer.status < 502 and upstream.requests == [], answer

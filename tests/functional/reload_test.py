@@ -25,11 +25,11 @@ def test_reload_takes_effect(t):
 def test_broken_file_changes_nothing(t):
     gateway, upstream = t.pair()
     gateway.write_config(text="listen: [unclosed\n")
-    gateway.reload(expect="error")
+    gateway.reload(expect="failure")
     assert gateway.get("/").status == 200
     gateway.wait_log("ERROR")
     gateway.write_config(text="no_such_key: 1\nclient: {max_body: much}\n")
-    gateway.reload(expect="error")
+    gateway.reload(expect="failure")
     assert gateway.get("/").status == 200
     assert "no_such_key" in gateway.stderr() and "max_body" in gateway.stderr()
     gateway.write_config({"deny": ["127.0.0.0/8"]})

@@ -187,3 +187,40 @@ def test_workers_share_the_listener(t):
     for _ in range(40):
         assert gateway.get("/").status == 200
     assert gateway.metrics().total("requests_total") == 40
+
+
+NAMES = ["requests_total", "decisions_total", "request_duration_seconds_bucket", "limit_duration_seconds_bucket",
+         "upstream_duration_seconds_bucket", "connections", "upstream_errors_total", "upstream_retries_total", "redis_up",
+         "redis_errors_total", "redis_commands_total", "redis_round_trip_seconds_bucket", "store_keys", "store_bytes",
+         "config_reloads_total", "access_log_dropped_total", "build_info"]
+
+
+def test_every_metric_of_the_contract_is_there(t):
+    redis = t.redis()
+    upstream = t.upstream()
+    gateway = t.gateway({"redis": {"url": redis.url}, "allow": []}, upstream)
+    gateway.get("/")
+    upstream.reply = lambda message, connection: False
+    gateway.get("/")
+    redis.kill()
+    gateway.get("/")
+    gateway.reload()
+    text = gateway.admin("/metrics").body.decode()
+    metrics = gateway.metrics()
+    missing = [name for name in NAMES if not metrics.has(name) and f"# TYPE kamiyo_gateway_{name.removesuffix('_bucket')}" not in text]
+    assert not missing, missing
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            assert "127.0.0.1" not in line and "/exploits" not in line, line
+
+
+def test_histograms_add_up(t):
+    gateway, upstream = t.pair()
+    for _ in range(7):
+        gateway.get("/")
+    metrics = gateway.metrics()
+    for name in ("request_duration_seconds", "upstream_duration_seconds"):
+        counts = [value for (key, labels), value in metrics.items() if key == name + "_bucket" and ("le", "+Inf") in labels]
+        assert sum(counts) == metrics.total(name + "_count") == 7, (name, counts)
+        bounds = sorted(value for (key, labels), value in metrics.items() if key == name + "_bucket")
+        assert bounds[-1] == 7 and metrics.total(name + "_sum") > 0

@@ -90,7 +90,7 @@ class Gateway:
         if self.process.returncode is not None or not ready():
             raise StartFailed(f"{self.name} did not start (exit {self.process.returncode}):\n{self.stderr()}")
 
-    def reload(self, expect="ok", seconds=5.0):
+    def reload(self, expect="success", seconds=5.0):
         """SIGHUP, and waits until the reload is counted with that result."""
         def counted():
             return self.metrics().total("config_reloads_total", result=expect)
