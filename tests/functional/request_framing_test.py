@@ -320,3 +320,16 @@ def test_client_that_half_closes_within_its_body_completes_nothing(t):
     client.half_close()
     assert client.rest(3.0)[:12] in (b"", b"HTTP/1.1 400")
     cut_off(upstream)
+
+
+@cases({"leading zeros": "007", "trailing space": "7 ", "leading tab": "\t7"})
+def test_odd_but_plain_length_is_normalised_or_refused(t, value):
+    gateway, upstream = t.shared()
+    client = gateway.client()
+    client.send(post(f"Content-Length: {value}", body=b"payload") + request("GET", "/next"))
+    answer = client.response("POST")
+    if answer.status == 400:
+        assert client.is_closed(3.0) and upstream.requests == []
+        return
+    assert answer.status == 200 and client.response().status == 200
+    assert [(seen.target, seen.body) for seen in upstream.requests] == [("/framing", b"payload"), ("/next", b"")]

@@ -238,3 +238,36 @@ def test_probes_are_in_no_access_log(t):
     upstream.wait_requests(3)
     gateway.get("/real")
     assert [record["path"] for record in gateway.wait_access(1)] == ["/real"]
+
+
+def test_tls_handshake_that_hangs_ends(t):
+    upstream = t.upstream()
+    upstream.handler = lambda connection: connection.rest(10)
+    config = {"upstream": {"connect_timeout": "500ms", "url": f"https://127.0.0.1:{upstream.port}", "tls": {"verify": False}}}
+    gateway = t.gateway(config)
+    began = time.monotonic()
+    own_answer(gateway.get("/"), 502, 504)
+    assert time.monotonic() - began < 2.0
+
+
+def test_tls_stream_that_is_not_read_is_held_back(t):
+    upstream, ca = tls_upstream(t)
+    sent = []
+
+    def handler(connection):
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n")
+        for _ in range(1024):
+            connection.send(b"t" * 65536, timeout=30)
+            sent.append(1)
+
+    upstream.handler = handler
+    gateway = t.gateway({"upstream": {"url": upstream.url, "tls": {"ca_file": str(ca)}}})
+    rss = gateway.process.rss_bytes()
+    client = gateway.client(receive_buffer=16_384, record=False)
+    client.send(request("GET", "/"))
+    time.sleep(1.0)
+    first = len(sent)
+    time.sleep(0.3)
+    assert len(sent) == first < 400 and gateway.process.rss_bytes() - rss < 4 << 20
+    assert client.response(timeout=20, keep=False).body_bytes == 64 << 20
