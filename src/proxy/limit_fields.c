@@ -53,16 +53,11 @@ static void append_policy(struct text *out,
 {
     text_append(out, SLICE("RateLimit-Policy: "));
     for (size_t i = 0; i < decision->window_count; i++) {
-        const struct limit_window *window = &policy->windows[i];
-        /* A share of a bucket refills in the same time as the whole, so the policy's own units do.
-         */
-        int64_t refill_ms =
-            (window->capacity_units + window->units_per_ms - 1) / window->units_per_ms;
-        append_name(out, window, i);
+        append_name(out, &policy->windows[i], i);
         text_append(out, SLICE(";q="));
         text_append_i64(out, decision->levels[i].capacity);
         text_append(out, SLICE(";w="));
-        text_append_i64(out, ceil_seconds(refill_ms));
+        text_append_i64(out, ceil_seconds(decision->levels[i].refill_ms));
     }
     text_append(out, SLICE("\r\n"));
 }
