@@ -22,6 +22,7 @@
 #include "kamiyo/observe/metrics.h"
 #include "kamiyo/proxy/proxy.h"
 #include "kamiyo/redis/redis_client.h"
+#include "kamiyo/redis/redis_key_source.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
 enum {
@@ -40,7 +41,8 @@ struct worker {
     struct worker_shared *shared;
     struct snapshot *snapshot;
     struct loop *loop;
-    struct redis_client *redis; /* NULL = none configured */
+    struct redis_client *redis;    /* NULL = none configured */
+    struct redis_key_source *keys; /* over it; NULL as it */
     struct limiter *limiter;
     struct identity_chain *identity;
     struct upstream_pool *upstreams;
@@ -157,11 +159,14 @@ struct worker *worker_create(size_t index,
         char name[32];
         (void)snprintf(name, sizeof(name), "kamiyo-gateway-%zu", index); /* fits */
         worker->redis = redis_client_create(worker->loop, shared->redis, name);
+        worker->keys = redis_key_source_create(worker->redis, config->identity.api_key.redis_prefix,
+                                               config->limiter.timeout_ms);
     }
     worker->limiter = limiter_create(worker->loop, &config->limiter, worker->redis, shared->limits,
                                      metrics, index);
     const struct identity_budget budget = {failures_spent, failures_charge, worker};
-    worker->identity = identity_chain_create(snapshot->identity, NULL, &budget);
+    worker->identity = identity_chain_create(snapshot->identity,
+                                             redis_key_source_as_source(worker->keys), &budget);
     worker->upstreams =
         upstream_pool_create(worker->loop, shared->resolver, &config->upstream, metrics, error);
     if (worker->upstreams == NULL)
@@ -282,7 +287,11 @@ static void run_configure(void *arg)
     struct error error = {{0}};
     worker->snapshot = order->snapshot;
     limiter_configure(worker->limiter, &config->limiter);
-    identity_chain_configure(worker->identity, order->snapshot->identity, NULL);
+    if (worker->keys != NULL)
+        redis_key_source_configure(worker->keys, config->identity.api_key.redis_prefix,
+                                   config->limiter.timeout_ms);
+    identity_chain_configure(worker->identity, order->snapshot->identity,
+                             redis_key_source_as_source(worker->keys));
     if (!upstream_pool_configure(worker->upstreams, &config->upstream, &error))
         log_warning("Upstream settings kept: %s", error.text);
     proxy_configure(worker->proxy, &settings, order->snapshot->routes);
@@ -358,6 +367,7 @@ void worker_destroy(struct worker **worker_in)
         upstream_pool_destroy(&worker->upstreams);
     if (worker->limiter != NULL)
         limiter_destroy(&worker->limiter);
+    redis_key_source_destroy(&worker->keys);
     redis_client_destroy(&worker->redis);
     snapshot_unref(&worker->snapshot);
     if (worker->loop != NULL)
