@@ -21,65 +21,16 @@
 #include "kamiyo/upstream/upstream.h"
 #include "kamiyo/upstream/upstream_health.h"
 
+#include "upstream_internal.h"
+
 /* A request that may not be sent twice trusts a connection this long: no server closes so soon
  * (contract section 6). */
 #define FRESH_MS 1000
-/* So many endpoints are tried for one call before it fails. */
-#define MOST_TRIES 4
 
 const char *const upstream_outcome_names[UPSTREAM_OUTCOME_COUNT] = {
     [UPSTREAM_CONNECTED] = "connected",           [UPSTREAM_NOT_RESOLVED] = "not_resolved",
     [UPSTREAM_CONNECT_FAILED] = "connect_failed", [UPSTREAM_CONNECT_TIMEOUT] = "connect_timeout",
     [UPSTREAM_QUEUE_TIMEOUT] = "queue_timeout",
-};
-
-enum pooled_state {
-    POOLED_CONNECTING,
-    POOLED_SECURING,
-    POOLED_LENT,
-    POOLED_IDLE,
-    POOLED_CLOSED
-};
-
-/* What stands around each connection that is lent out. */
-struct pooled {
-    struct upstream_connection connection;
-    enum pooled_state state;
-    struct upstream_pool_call *call; /* whom it is on its way to; NULL = nobody any more */
-    struct loop_timer deadline;      /* of connecting */
-    struct loop_task free_task;
-};
-
-struct upstream_pool_call {
-    TAILQ_ENTRY(upstream_pool_call) entry; /* while queued */
-    struct upstream_pool *pool;
-    struct upstream_pool_query query;
-    upstream_pool_done_fn *done;
-    void *arg;
-    struct pooled *pooled;                       /* NULL = queued */
-    struct loop_timer deadline;                  /* of waiting in the queue */
-    struct upstream_endpoint *tried[MOST_TRIES]; /* only compared, never followed */
-    size_t tried_count;
-};
-
-TAILQ_HEAD(upstream_pool_call_list, upstream_pool_call);
-
-struct upstream_pool {
-    struct loop *loop;
-    struct metrics_shard *metrics; /* may be NULL, in tests */
-    struct upstream *upstream;
-    struct upstream_health *health; /* NULL = passive only */
-    struct upstream_pool_call_list queue;
-    struct upstream_connection_list connecting;
-    size_t open_count;
-    size_t idle_count;
-    size_t queued_count;
-    struct loop_task serve_task;
-    struct loop_timer sweep_timer;
-    size_t max_connections;
-    int64_t connect_timeout_ms;
-    int64_t idle_timeout_ms;
-    int64_t queue_timeout_ms;
 };
 
 static struct pooled *pooled_of(struct upstream_connection *connection)
@@ -89,20 +40,15 @@ static struct pooled *pooled_of(struct upstream_connection *connection)
 
 /* --- connections --- */
 
-static void count_open(struct upstream_pool *pool, int change)
+void upstream_pool_count(struct upstream_pool *pool, int change)
 {
     pool->open_count = change > 0 ? pool->open_count + 1 : pool->open_count - 1;
     if (pool->metrics != NULL)
         metrics_add(pool->metrics, METRICS_UPSTREAM_CONNECTIONS, change);
 }
 
-static void free_pooled(void *arg)
-{
-    mem_free(arg);
-}
-
 /* The one exit of a connection, from any state. Its place may be what a waiting call needs. */
-static void close_pooled(struct pooled *pooled)
+void upstream_pool_close_connection(struct pooled *pooled)
 {
     struct upstream_connection *connection = &pooled->connection;
     struct upstream_pool *pool = connection->pool;
@@ -130,22 +76,36 @@ static void close_pooled(struct pooled *pooled)
     pooled->state = POOLED_CLOSED;
     stream_close(&connection->stream);
     upstream_endpoint_unref(&connection->endpoint);
-    count_open(pool, -1);
+    upstream_pool_count(pool, -1);
     loop_defer(pool->loop, &pooled->free_task);
     if (!TAILQ_EMPTY(&pool->queue))
         loop_defer(pool->loop, &pool->serve_task);
 }
 
-/* Bytes that nobody asked for, an end or an error: none of them may meet the next request. */
-static void on_idle_event(struct stream *stream, void *arg)
+/*
+ * Bytes that nobody asked for, an end or an error: none of them may meet the next request. Only
+ * TLS has words of its own to read (session tickets), behind which no byte stands.
+ */
+static void on_idle_readable(struct stream *stream, void *arg)
 {
-    (void)stream;
-    close_pooled(arg);
+    char byte;
+    size_t length;
+
+    if (stream->tls == NULL || stream_read(stream, &byte, 1, &length) != STREAM_AGAIN)
+        upstream_pool_close_connection(arg);
 }
 
-static const struct stream_handler idle_handler = {on_idle_event, on_idle_event, on_idle_event};
+static void on_idle_failed(struct stream *stream, void *arg)
+{
+    (void)stream;
+    upstream_pool_close_connection(arg);
+}
 
-static void make_idle(struct pooled *pooled)
+/* Nothing is pending while it idles, so nothing drains. */
+static const struct stream_handler idle_handler = {on_idle_readable, on_idle_failed,
+                                                   on_idle_failed};
+
+void upstream_pool_shelve(struct pooled *pooled)
 {
     struct upstream_connection *connection = &pooled->connection;
     struct upstream_endpoint *endpoint = connection->endpoint;
@@ -155,11 +115,14 @@ static void make_idle(struct pooled *pooled)
     stream_set_handler(&connection->stream, &idle_handler, pooled);
     stream_resume(&connection->stream);
     connection->idle_since_ms = loop_now_ms(pool->loop);
+    connection->request_count++; /* also for one that nobody took: it is no longer fresh */
     TAILQ_INSERT_HEAD(&endpoint->idle, connection, entry);
     endpoint->idle_count++;
     pool->idle_count++;
     if (!loop_timer_is_running(&pool->sweep_timer))
         loop_timer_start(pool->loop, &pool->sweep_timer, pool->idle_timeout_ms);
+    if (!TAILQ_EMPTY(&pool->queue))
+        loop_defer(pool->loop, &pool->serve_task);
 }
 
 static bool is_expired(const struct upstream_pool *pool,
@@ -178,7 +141,7 @@ static void sweep(void *arg)
     TAILQ_FOREACH (endpoint, upstream_endpoints(pool->upstream), entry) {
         while ((oldest = TAILQ_LAST(&endpoint->idle, upstream_connection_list)) != NULL &&
                is_expired(pool, oldest))
-            close_pooled(pooled_of(oldest));
+            upstream_pool_close_connection(pooled_of(oldest));
     }
     if (pool->idle_count > 0)
         loop_timer_start(pool->loop, &pool->sweep_timer, pool->idle_timeout_ms / 4 + 1);
@@ -238,16 +201,16 @@ static bool make_room(struct upstream_pool *pool)
             oldest = last;
     }
     if (oldest != NULL)
-        close_pooled(pooled_of(oldest));
+        upstream_pool_close_connection(pooled_of(oldest));
     return pool->open_count < pool->max_connections;
 }
 
 /* --- calls --- */
 
 /* The last thing that happens to a call. */
-static void finish_call(struct upstream_pool_call *call,
-                        enum upstream_outcome outcome,
-                        struct upstream_connection *connection)
+void upstream_pool_finish(struct upstream_pool_call *call,
+                          enum upstream_outcome outcome,
+                          struct upstream_connection *connection)
 {
     upstream_pool_done_fn *done = call->done;
     void *arg = call->arg;
@@ -276,7 +239,7 @@ static void on_queue_deadline(void *arg)
         has_endpoints(call->pool) ? UPSTREAM_QUEUE_TIMEOUT : UPSTREAM_NOT_RESOLVED;
 
     unqueue(call);
-    finish_call(call, outcome, NULL);
+    upstream_pool_finish(call, outcome, NULL);
 }
 
 static void enqueue(struct upstream_pool_call *call)
@@ -304,140 +267,6 @@ static struct upstream_pool_call *create_call(struct upstream_pool *pool,
     return call;
 }
 
-/* --- connecting --- */
-
-static void on_connected(struct stream *stream, void *arg);
-static void on_connect_failed(struct stream *stream, void *arg);
-static void on_connect_deadline(void *arg);
-
-/* Nothing is expected of it yet: what a server says unasked is taken for a fault when it idles. */
-static void on_early_bytes(struct stream *stream, void *arg)
-{
-    (void)arg;
-    stream_pause(stream);
-}
-
-static const struct stream_handler connect_handler = {on_early_bytes, on_connected,
-                                                      on_connect_failed};
-
-static bool open_connection(struct upstream_pool_call *call, struct upstream_endpoint *endpoint)
-{
-    struct upstream_pool *pool = call->pool;
-    struct pooled *pooled = mem_alloc_zero(sizeof(*pooled));
-    struct upstream_connection *connection = &pooled->connection;
-    struct error error;
-
-    if (!stream_connect(&connection->stream, pool->loop, &endpoint->at, &connect_handler, pooled,
-                        &error)) {
-        mem_free(pooled);
-        upstream_endpoint_report(endpoint, false);
-        return false;
-    }
-    connection->pool = pool;
-    connection->endpoint = upstream_endpoint_ref(endpoint);
-    pooled->state = POOLED_CONNECTING;
-    pooled->call = call;
-    call->pooled = pooled;
-    loop_timer_init(&pooled->deadline, on_connect_deadline, pooled);
-    loop_task_init(&pooled->free_task, free_pooled, pooled);
-    loop_timer_start(pool->loop, &pooled->deadline, pool->connect_timeout_ms);
-    TAILQ_INSERT_TAIL(&pool->connecting, connection, entry);
-    endpoint->active_count++;
-    count_open(pool, 1);
-    return true;
-}
-
-/* Begin with `endpoint`, and go on to others while one refuses at once. False: none is left. */
-static bool connect_call(struct upstream_pool_call *call, struct upstream_endpoint *endpoint)
-{
-    while (endpoint != NULL) {
-        call->tried[call->tried_count++] = endpoint;
-        if (open_connection(call, endpoint))
-            return true;
-        if (call->tried_count == MOST_TRIES)
-            return false;
-        endpoint = upstream_choose(call->pool->upstream, call->tried, call->tried_count);
-    }
-    return false;
-}
-
-static struct upstream_pool_call *detach_call(struct pooled *pooled)
-{
-    struct upstream_pool_call *call = pooled->call;
-
-    pooled->call = NULL;
-    if (call != NULL)
-        call->pooled = NULL;
-    return call;
-}
-
-static void fail_connection(struct pooled *pooled, enum upstream_outcome outcome)
-{
-    struct upstream_pool_call *call = detach_call(pooled);
-    struct upstream_pool *pool = pooled->connection.pool;
-    struct upstream_endpoint *next = NULL;
-
-    upstream_endpoint_report(pooled->connection.endpoint, false);
-    close_pooled(pooled);
-    if (call == NULL)
-        return;
-    if (outcome == UPSTREAM_CONNECT_FAILED && call->tried_count < MOST_TRIES)
-        next = upstream_choose(pool->upstream, call->tried, call->tried_count);
-    if (!connect_call(call, next))
-        finish_call(call, outcome, NULL);
-}
-
-static void on_connect_failed(struct stream *stream, void *arg)
-{
-    (void)stream;
-    fail_connection(arg, UPSTREAM_CONNECT_FAILED);
-}
-
-static void on_connect_deadline(void *arg)
-{
-    fail_connection(arg, UPSTREAM_CONNECT_TIMEOUT);
-}
-
-/* Connected, or encrypted. */
-static void on_connected(struct stream *stream, void *arg)
-{
-    struct pooled *pooled = arg;
-    struct upstream_connection *connection = &pooled->connection;
-    struct upstream_endpoint *endpoint = connection->endpoint;
-    struct upstream_pool *pool = connection->pool;
-    struct upstream_pool_call *call;
-    struct error error;
-
-    if (endpoint->source == NULL) { /* gone while we connected */
-        fail_connection(pooled, UPSTREAM_CONNECT_FAILED);
-        return;
-    }
-    if (pooled->state == POOLED_CONNECTING && upstream_endpoint_is_tls(endpoint)) {
-        struct ssl_st *tls = upstream_endpoint_new_tls(endpoint, &error);
-
-        pooled->state = POOLED_SECURING;
-        if (tls == NULL)
-            fail_connection(pooled, UPSTREAM_CONNECT_FAILED);
-        else
-            stream_start_tls(stream, tls);
-        return;
-    }
-    loop_timer_stop(&pooled->deadline);
-    TAILQ_REMOVE(&pool->connecting, connection, entry);
-    call = detach_call(pooled);
-    if (call == NULL) { /* cancelled: for the next in the queue, or for later */
-        endpoint->active_count--;
-        make_idle(pooled);
-        if (!TAILQ_EMPTY(&pool->queue))
-            loop_defer(pool->loop, &pool->serve_task);
-        return;
-    }
-    pooled->state = POOLED_LENT;
-    endpoint->request_count++;
-    stream_resume(stream);
-    finish_call(call, UPSTREAM_CONNECTED, connection);
-}
-
 /* --- the queue --- */
 
 /* True: the first waiting call has been dealt with. */
@@ -449,22 +278,22 @@ static bool serve_first(struct upstream_pool *pool)
 
     if (connection != NULL) {
         unqueue(call);
-        finish_call(call, UPSTREAM_CONNECTED, connection);
+        upstream_pool_finish(call, UPSTREAM_CONNECTED, connection);
         return true;
     }
     if (!has_endpoints(pool)) {
         if (upstream_is_resolving(pool->upstream))
             return false;
         unqueue(call);
-        finish_call(call, UPSTREAM_NOT_RESOLVED, NULL);
+        upstream_pool_finish(call, UPSTREAM_NOT_RESOLVED, NULL);
         return true;
     }
     if (!make_room(pool))
         return false;
     endpoint = upstream_choose(pool->upstream, NULL, 0);
     unqueue(call);
-    if (!connect_call(call, endpoint))
-        finish_call(call, UPSTREAM_CONNECT_FAILED, NULL);
+    if (!upstream_dial_start(call, endpoint))
+        upstream_pool_finish(call, UPSTREAM_CONNECT_FAILED, NULL);
     return true;
 }
 
@@ -490,7 +319,7 @@ static void on_endpoint_gone(struct upstream_endpoint *endpoint, void *arg)
 
     (void)arg;
     while ((connection = TAILQ_FIRST(&endpoint->idle)) != NULL)
-        close_pooled(pooled_of(connection));
+        upstream_pool_close_connection(pooled_of(connection));
 }
 
 static const struct upstream_handler endpoint_handler = {on_endpoints_change, on_endpoint_gone};
@@ -530,7 +359,7 @@ enum progress upstream_pool_acquire(struct upstream_pool *pool,
     call = create_call(pool, query, done, arg);
     if (must_wait) {
         enqueue(call);
-    } else if (!connect_call(call, endpoint)) {
+    } else if (!upstream_dial_start(call, endpoint)) {
         mem_free(call);
         *outcome = UPSTREAM_CONNECT_FAILED;
         return PROGRESS_DONE;
@@ -566,17 +395,14 @@ void upstream_pool_release(struct upstream_connection **connection_pointer,
     assert(pooled_of(connection)->state == POOLED_LENT);
     pool = connection->pool;
     stream = &connection->stream;
-    connection->request_count++;
     if (release == UPSTREAM_CLOSE || connection->endpoint->source == NULL ||
         !stream_is_open(stream) || stream->is_shut || stream_pending(stream) > 0 ||
         pool->open_count > pool->max_connections) {
-        close_pooled(pooled_of(connection));
+        upstream_pool_close_connection(pooled_of(connection));
         return;
     }
     connection->endpoint->active_count--;
-    make_idle(pooled_of(connection));
-    if (!TAILQ_EMPTY(&pool->queue))
-        loop_defer(pool->loop, &pool->serve_task);
+    upstream_pool_shelve(pooled_of(connection));
 }
 
 void upstream_pool_report(struct upstream_connection *connection, bool is_ok)
@@ -677,7 +503,8 @@ void upstream_pool_destroy(struct upstream_pool **pool_pointer)
     *pool_pointer = NULL;
     assert(TAILQ_EMPTY(&pool->queue));
     while ((connection = TAILQ_FIRST(&pool->connecting)) != NULL)
-        close_pooled(pooled_of(connection)); /* asserts that no call waits for it */
+        upstream_pool_close_connection(
+            pooled_of(connection)); /* asserts that no call waits for it */
     upstream_health_destroy(&pool->health);
     upstream_destroy(&pool->upstream); /* on_endpoint_gone closes what idles */
     assert(pool->open_count == 0);

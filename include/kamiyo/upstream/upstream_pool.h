@@ -34,7 +34,7 @@ struct upstream_connection {
     struct upstream_endpoint *endpoint;
     TAILQ_ENTRY(upstream_connection) entry;
     int64_t idle_since_ms;
-    uint64_t request_count; /* lent out so many times before; 0 = new */
+    uint64_t request_count; /* how often it has idled; 0 = fresh from connecting */
 };
 
 enum upstream_outcome {
