@@ -4,8 +4,8 @@
  * a chunk's data, which it takes in runs:
  *
  *   SIZE_FIRST ─► SIZE ─► [EXTENSION] ─► SIZE_LF ─► DATA ─► DATA_CR ─► DATA_LF ─► SIZE_FIRST
- *                                           └ size 0 ─► LINE_START ─► NAME ─► OWS ─► VALUE ─► VALUE_LF ─► LINE_START
- *                                                           └ CR ─► END_LF ─► DONE
+ *                                           └ size 0 ─► LINE_START ─► NAME ─► OWS ─► VALUE ─►
+ * VALUE_LF ─► LINE_START └ CR ─► END_LF ─► DONE
  *
  * What is read is at or before what is written, so the payload closes up in the
  * caller's buffer. Everything that a peer can grow without sending payload
@@ -71,23 +71,37 @@ static bool fail(struct http_body *body, const char *reason)
     return false;
 }
 
-#define NAME(literal) {(literal), sizeof(literal) - 1}
+#define NAME(literal)                  \
+    {                                  \
+        (literal), sizeof(literal) - 1 \
+    }
 
 /*
- * Fields that are not taken from a trailer section (RFC 9110 6.5.1 and what contract section 6 keeps
- * for the gateway): an application that merges trailers into the head would take them for what came with it.
+ * Fields that are not taken from a trailer section (RFC 9110 6.5.1 and what contract section 6
+ * keeps for the gateway): an application that merges trailers into the head would take them for
+ * what came with it.
  */
 static bool is_forbidden_trailer(struct slice name)
 {
     static const struct slice names[] = {
-        NAME("Age"),           NAME("Authorization"),    NAME("Cache-Control"),
-        NAME("Cookie"),        NAME("Expires"),          NAME("Location"),
-        NAME("Pragma"),        NAME("Range"),            NAME("Set-Cookie"),
-        NAME("Vary"),          NAME("WWW-Authenticate"), NAME("Warning"),
-        NAME("X-HTTP-Method"), NAME("X-HTTP-Method-Override"), NAME("X-Method-Override"),
+        NAME("Age"),
+        NAME("Authorization"),
+        NAME("Cache-Control"),
+        NAME("Cookie"),
+        NAME("Expires"),
+        NAME("Location"),
+        NAME("Pragma"),
+        NAME("Range"),
+        NAME("Set-Cookie"),
+        NAME("Vary"),
+        NAME("WWW-Authenticate"),
+        NAME("Warning"),
+        NAME("X-HTTP-Method"),
+        NAME("X-HTTP-Method-Override"),
+        NAME("X-Method-Override"),
     };
     static const struct slice prefixes[] = {
-        NAME("content-"),   NAME("if-"),   NAME("proxy-"),          NAME("access-control-"),
+        NAME("content-"),    NAME("if-"),  NAME("proxy-"),      NAME("access-control-"),
         NAME("x-forwarded"), NAME("sec-"), NAME("x-original-"), NAME("x-rewrite-"),
     };
 
@@ -107,7 +121,8 @@ static bool is_forbidden_trailer(struct slice name)
 
 #undef NAME
 
-/* Within the bound of trailer_bytes: a kept line is at most two bytes (": ") longer than it came. */
+/* Within the bound of trailer_bytes: a kept line is at most two bytes (": ") longer than it came.
+ */
 static void keep(struct http_body *body, const char *bytes, size_t length)
 {
     if (body->trailers_length + length > body->trailers_capacity) {
@@ -120,14 +135,16 @@ static void keep(struct http_body *body, const char *bytes, size_t length)
 
 static void finish_trailer(struct http_body *body)
 {
-    struct slice line = {body->trailers + body->trailer_start, body->trailers_length - body->trailer_start};
+    struct slice line = {body->trailers + body->trailer_start,
+                         body->trailers_length - body->trailer_start};
     struct slice name = {line.data, slice_find(line, ':')};
 
     if (is_forbidden_trailer(name)) {
         body->trailers_length = body->trailer_start;
         return;
     }
-    while (body->trailers[body->trailers_length - 1] == ' ' || body->trailers[body->trailers_length - 1] == '\t')
+    while (body->trailers[body->trailers_length - 1] == ' ' ||
+           body->trailers[body->trailers_length - 1] == '\t')
         body->trailers_length--;
     keep(body, "\r\n", 2);
 }
@@ -253,11 +270,8 @@ static bool read_byte(struct http_body *body, char byte)
     }
 }
 
-static enum http_body_status decode_chunked(struct http_body *body,
-                                            char *bytes,
-                                            size_t length,
-                                            size_t *payload,
-                                            size_t *consumed)
+static enum http_body_status decode_chunked(
+    struct http_body *body, char *bytes, size_t length, size_t *payload, size_t *consumed)
 {
     size_t in = 0;
     size_t out = 0;
@@ -285,11 +299,8 @@ static enum http_body_status decode_chunked(struct http_body *body,
     return body->state == CHUNK_DONE ? HTTP_BODY_DONE : HTTP_BODY_MORE;
 }
 
-enum http_body_status http_body_decode(struct http_body *body,
-                                       char *bytes,
-                                       size_t length,
-                                       size_t *payload,
-                                       size_t *consumed)
+enum http_body_status http_body_decode(
+    struct http_body *body, char *bytes, size_t length, size_t *payload, size_t *consumed)
 {
     size_t taken = length;
 

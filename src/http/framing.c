@@ -11,29 +11,32 @@
 
 #include "http/http_internal.h"
 
-/* Most options beyond close, keep-alive and the like that all Connection fields together may name: each is compared with every field. */
+/* Most options beyond close, keep-alive and the like that all Connection fields together may name:
+ * each is compared with every field. */
 #define MAX_CONNECTION_OPTIONS 32
 
-/* Fields that concern this connection only, RFC 9110 7.6.1. Content-Length and Transfer-Encoding are always written anew. */
-#define HOP_FIELDS                                                                                 \
-    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) |               \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHENTICATE) |                                               \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHORIZATION) |                                              \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_TE) |                 \
-     HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) | HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) |           \
+/* Fields that concern this connection only, RFC 9110 7.6.1. Content-Length and Transfer-Encoding
+ * are always written anew. */
+#define HOP_FIELDS                                                                       \
+    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) |     \
+     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHENTICATE) |                                     \
+     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHORIZATION) |                                    \
+     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_TE) |       \
+     HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) | HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | \
      HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH))
 
-/* Fields that say who asks and for what: a peer may not have them taken away on the way (contract section 6). */
-#define FORWARDING_FIELDS                                                                          \
-    (HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH) |                 \
-     HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED) |         \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |    \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) |  \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_REAL_IP) | HTTP_FIELD_BIT(HTTP_FIELD_CF_CONNECTING_IP) |          \
-     HTTP_FIELD_BIT(HTTP_FIELD_TRUE_CLIENT_IP) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |         \
+/* Fields that say who asks and for what: a peer may not have them taken away on the way (contract
+ * section 6). */
+#define FORWARDING_FIELDS                                                                         \
+    (HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH) |                \
+     HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED) |        \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |   \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_REAL_IP) | HTTP_FIELD_BIT(HTTP_FIELD_CF_CONNECTING_IP) |         \
+     HTTP_FIELD_BIT(HTTP_FIELD_TRUE_CLIENT_IP) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |        \
      HTTP_FIELD_BIT(HTTP_FIELD_VIA))
-#define PROTECTED_FIELDS                                                                           \
-    (FORWARDING_FIELDS | HTTP_FIELD_BIT(HTTP_FIELD_AUTHORIZATION) |                                \
+#define PROTECTED_FIELDS                                            \
+    (FORWARDING_FIELDS | HTTP_FIELD_BIT(HTTP_FIELD_AUTHORIZATION) | \
      HTTP_FIELD_BIT(HTTP_FIELD_X_API_KEY) | HTTP_FIELD_BIT(HTTP_FIELD_EXPECT))
 
 static struct http_verdict refuse(int status, const char *reason)
@@ -50,8 +53,8 @@ static bool is_proxy_field(struct slice name)
 }
 
 /*
- * "X_Forwarded_For" and its kind: some application servers fold "_" and "-" into one, so that such a field
- * would pass for one that only we may write.
+ * "X_Forwarded_For" and its kind: some application servers fold "_" and "-" into one, so that such
+ * a field would pass for one that only we may write.
  */
 static bool is_disguised(struct slice name)
 {
@@ -61,7 +64,8 @@ static bool is_disguised(struct slice name)
         return false;
     for (size_t i = 0; i < name.length; i++)
         folded[i] = name.data[i] == '_' ? '-' : name.data[i];
-    return (HTTP_FIELD_BIT(http_field_id_of((struct slice){folded, name.length})) & FORWARDING_FIELDS) != 0;
+    return (HTTP_FIELD_BIT(http_field_id_of((struct slice){folded, name.length})) &
+            FORWARDING_FIELDS) != 0;
 }
 
 struct connection_options {
@@ -74,13 +78,15 @@ static void nominate(struct http_head *head, struct slice option)
     for (size_t i = 0; i < head->field_count; i++) {
         struct http_field *field = &head->fields[i];
 
-        if (field->name.length == option.length && (HTTP_FIELD_BIT(field->id) & PROTECTED_FIELDS) == 0 &&
+        if (field->name.length == option.length &&
+            (HTTP_FIELD_BIT(field->id) & PROTECTED_FIELDS) == 0 &&
             slice_equal_ignore_case(field->name, option))
             field->is_hop = true;
     }
 }
 
-static bool read_connection(struct http_head *head, struct slice list, struct connection_options *options)
+static bool
+read_connection(struct http_head *head, struct slice list, struct connection_options *options)
 {
     struct slice part;
 
@@ -111,8 +117,8 @@ static struct http_verdict resolve_connection(struct http_head *head)
     head->has_upgrade = false;
     if (head->first[HTTP_FIELD_CONNECTION] < 0)
         return HTTP_VERDICT_OK;
-    for (const struct http_field *field = http_head_next(head, HTTP_FIELD_CONNECTION, NULL); field != NULL;
-         field = http_head_next(head, HTTP_FIELD_CONNECTION, field)) {
+    for (const struct http_field *field = http_head_next(head, HTTP_FIELD_CONNECTION, NULL);
+         field != NULL; field = http_head_next(head, HTTP_FIELD_CONNECTION, field)) {
         if (!read_connection(head, field->value, &options))
             return refuse(400, "too many options in Connection");
     }
@@ -121,13 +127,15 @@ static struct http_verdict resolve_connection(struct http_head *head)
     else if (options.has_keep_alive)
         head->keep_alive = true;
     /* An HTTP/1.0 message cannot upgrade, RFC 9110 7.8. */
-    head->has_upgrade = options.has_upgrade && head->minor_version >= 1 && head->first[HTTP_FIELD_UPGRADE] >= 0;
+    head->has_upgrade =
+        options.has_upgrade && head->minor_version >= 1 && head->first[HTTP_FIELD_UPGRADE] >= 0;
     return HTTP_VERDICT_OK;
 }
 
 static struct slice trim_end(struct slice value)
 {
-    while (value.length > 0 && (value.data[value.length - 1] == ' ' || value.data[value.length - 1] == '\t'))
+    while (value.length > 0 &&
+           (value.data[value.length - 1] == ' ' || value.data[value.length - 1] == '\t'))
         value.length--;
     return value;
 }
@@ -180,8 +188,9 @@ static struct http_verdict resolve_length(struct http_head *head)
 }
 
 /*
- * Anything but one plain "chunked" is refused. A list of codings that ends in chunked is well framed but not
- * implemented here (501, RFC 9112 6.1); any other has no end that both sides agree on (400, 6.3).
+ * Anything but one plain "chunked" is refused. A list of codings that ends in chunked is well
+ * framed but not implemented here (501, RFC 9112 6.1); any other has no end that both sides agree
+ * on (400, 6.3).
  */
 static struct http_verdict judge_coding(const struct http_head *head)
 {

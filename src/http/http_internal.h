@@ -38,9 +38,10 @@ struct http_verdict {
 #define HTTP_VERDICT_OK ((struct http_verdict){0, NULL})
 
 /*
- * Classify head->fields, and find the first of each kind, repetitions, and what Connection says. For both
- * directions. Names and values are set, and llhttp has seen to it that names are tokens and values are
- * HTTP_BYTE_VALUE without leading white space; parser_test holds it to that for every byte.
+ * Classify head->fields, and find the first of each kind, repetitions, and what Connection says.
+ * For both directions. Names and values are set, and llhttp has seen to it that names are tokens
+ * and values are HTTP_BYTE_VALUE without leading white space; parser_test holds it to that for
+ * every byte.
  */
 struct http_verdict http_fields_resolve(struct http_head *head);
 /* Transfer-Encoding and Content-Length of a request, RFC 9112 6.3. */

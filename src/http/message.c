@@ -18,25 +18,23 @@ _Static_assert(HTTP_FIELD_COUNT < 64, "sets of fields are bits of a uint64_t");
 
 /* Sums of enum http_byte_class; message_test holds the table against the grammar. */
 const uint8_t http_byte_classes[256] = {
-     0,  0,  0,  0,  0,  0,  0,  0,  0,  4,  0,  0,  0,  0,  0,  0,
-     0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-     4, 15,  6,  5, 15, 15, 15, 15, 14, 14, 15, 15,  6, 15, 15,  6,
-    31, 31, 31, 31, 31, 31, 31, 31, 31, 31,  6, 14,  6, 14,  6,  6,
-     6, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  6,  6,  7, 15,
-     7, 31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15,
-    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,  6,  7,  6, 15,  0,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
-     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    0,  0,  0,  0,  0,  0,  0,  0,  0,  4,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+    0,  0,  0,  0,  0,  0,  0,  0,  4,  15, 6,  5,  15, 15, 15, 15, 14, 14, 15, 15, 6,  15, 15, 6,
+    31, 31, 31, 31, 31, 31, 31, 31, 31, 31, 6,  14, 6,  14, 6,  6,  6,  31, 31, 31, 31, 31, 31, 15,
+    15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 6,  6,  6,  7,  15,
+    7,  31, 31, 31, 31, 31, 31, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15,
+    15, 15, 15, 6,  7,  6,  15, 0,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
+    4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
 };
 
-#define NAME(text) {(text), sizeof(text) - 1}
+#define NAME(text)               \
+    {                            \
+        (text), sizeof(text) - 1 \
+    }
 static const struct slice field_names[HTTP_FIELD_COUNT] = {
     [HTTP_FIELD_OTHER] = NAME(""),
     [HTTP_FIELD_ACCEPT] = NAME("Accept"),
@@ -86,11 +84,11 @@ struct slice http_field_name(enum http_field_id id)
 
 bool http_bytes_are(struct slice bytes, enum http_byte_class class)
 {
-    uint8_t common = (uint8_t)class;
+    uint8_t common = (uint8_t) class;
 
     for (size_t i = 0; i < bytes.length; i++)
         common &= http_byte_classes[(unsigned char)bytes.data[i]];
-    return common == (uint8_t)class;
+    return common == (uint8_t) class;
 }
 
 bool http_is_token(struct slice text)
@@ -123,12 +121,9 @@ static bool equal_tokens(const char *a, const char *b, size_t length)
     return load_folded(a + length - sizeof(uint64_t)) == load_folded(b + length - sizeof(uint64_t));
 }
 
-/* The only kind a name of this length and with these letters can be; the length is that kind's. */
-static enum http_field_id guess_field(const char *name, size_t length)
+/* guess_field for names of up to 11 letters. */
+static enum http_field_id guess_short(const char *name, size_t length, char first)
 {
-    char first = (char)(name[0] | 0x20);
-    char last = (char)(name[length - 1] | 0x20);
-
     switch (length) {
     case 2:
         return HTTP_FIELD_TE;
@@ -137,7 +132,9 @@ static enum http_field_id guess_field(const char *name, size_t length)
     case 4:
         return first == 'h' ? HTTP_FIELD_HOST : HTTP_FIELD_DATE;
     case 6:
-        return first == 'a' ? HTTP_FIELD_ACCEPT : first == 'o' ? HTTP_FIELD_ORIGIN : HTTP_FIELD_EXPECT;
+        if (first == 'a')
+            return HTTP_FIELD_ACCEPT;
+        return first == 'o' ? HTTP_FIELD_ORIGIN : HTTP_FIELD_EXPECT;
     case 7:
         return first == 'u' ? HTTP_FIELD_UPGRADE : HTTP_FIELD_TRAILER;
     case 9:
@@ -145,15 +142,28 @@ static enum http_field_id guess_field(const char *name, size_t length)
             return HTTP_FIELD_FORWARDED;
         if (first == 'r')
             return HTTP_FIELD_RATELIMIT;
-        return last == 'y' ? HTTP_FIELD_X_API_KEY : HTTP_FIELD_X_REAL_IP;
+        return (name[8] | 0x20) == 'y' ? HTTP_FIELD_X_API_KEY : HTTP_FIELD_X_REAL_IP;
     case 10:
-        return first == 'c' ? HTTP_FIELD_CONNECTION
-                            : first == 'u' ? HTTP_FIELD_USER_AGENT : HTTP_FIELD_KEEP_ALIVE;
+        if (first == 'c')
+            return HTTP_FIELD_CONNECTION;
+        return first == 'u' ? HTTP_FIELD_USER_AGENT : HTTP_FIELD_KEEP_ALIVE;
     case 11:
         return HTTP_FIELD_RETRY_AFTER;
+    default:
+        return HTTP_FIELD_OTHER;
+    }
+}
+
+/* The only kind a name of this length and with these letters can be; the length is that kind's. */
+static enum http_field_id guess_field(const char *name, size_t length)
+{
+    char first = (char)(name[0] | 0x20);
+
+    switch (length) {
     case 12:
-        return first == 'c' ? HTTP_FIELD_CONTENT_TYPE
-                            : first == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
+        if (first == 'c')
+            return HTTP_FIELD_CONTENT_TYPE;
+        return first == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
     case 13:
         return HTTP_FIELD_AUTHORIZATION;
     case 14:
@@ -167,14 +177,16 @@ static enum http_field_id guess_field(const char *name, size_t length)
             return HTTP_FIELD_PROXY_CONNECTION;
         if (first == 'r')
             return HTTP_FIELD_RATELIMIT_POLICY;
-        return last == 'r' ? HTTP_FIELD_X_RATELIMIT_TIER
-                           : (name[12] | 0x20) == 'h' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_X_FORWARDED_PORT;
+        if ((name[15] | 0x20) == 'r')
+            return HTTP_FIELD_X_RATELIMIT_TIER;
+        return (name[12] | 0x20) == 'h' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_X_FORWARDED_PORT;
     case 17:
         if (first == 't')
             return HTTP_FIELD_TRANSFER_ENCODING;
-        if (last == 'o')
+        if ((name[16] | 0x20) == 'o')
             return HTTP_FIELD_X_FORWARDED_PROTO;
-        return (name[12] | 0x20) == 'l' ? HTTP_FIELD_X_RATELIMIT_LIMIT : HTTP_FIELD_X_RATELIMIT_RESET;
+        return (name[12] | 0x20) == 'l' ? HTTP_FIELD_X_RATELIMIT_LIMIT
+                                        : HTTP_FIELD_X_RATELIMIT_RESET;
     case 18:
         return HTTP_FIELD_PROXY_AUTHENTICATE;
     case 19:
@@ -182,7 +194,7 @@ static enum http_field_id guess_field(const char *name, size_t length)
     case 21:
         return HTTP_FIELD_X_RATELIMIT_REMAINING;
     default:
-        return HTTP_FIELD_OTHER;
+        return guess_short(name, length, first);
     }
 }
 
@@ -213,7 +225,8 @@ const struct http_field *http_head_next(const struct http_head *head,
         return head->first[id] < 0 ? NULL : &head->fields[head->first[id]];
     if ((head->repeated & HTTP_FIELD_BIT(id)) == 0)
         return NULL;
-    for (const struct http_field *field = previous + 1; field < head->fields + head->field_count; field++) {
+    for (const struct http_field *field = previous + 1; field < head->fields + head->field_count;
+         field++) {
         if (field->id == id)
             return field;
     }

@@ -59,7 +59,8 @@ static int on_field_name(llhttp_t *llhttp, const char *at, size_t length)
         }
     }
     if (parser->field_count == parser->limits->max_fields) {
-        (void)refuse(parser, 431, "too many header fields"); /* llhttp_execute's result carries it on */
+        (void)refuse(parser, 431,
+                     "too many header fields"); /* llhttp_execute's result carries it on */
         return HPE_USER;
     }
     field = &parser->fields[parser->field_count++];
@@ -97,7 +98,8 @@ size_t http_parser_fields_size(const struct http_limits *limits)
     return limits->max_fields * sizeof(struct http_parser_field);
 }
 
-static void init(struct http_parser *parser, const struct http_limits *limits, struct http_parser_field *fields)
+static void
+init(struct http_parser *parser, const struct http_limits *limits, struct http_parser_field *fields)
 {
     assert(limits->max_fields <= HTTP_PARSER_MAX_FIELDS && limits->max_head_bytes < UINT32_MAX);
     llhttp_init(&parser->llhttp, parser->is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
@@ -145,13 +147,15 @@ static const struct slice methods[] = {HTTP_METHOD_MAP(METHOD_NAME)};
 static bool is_served_method(struct slice method)
 {
     for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        if (method.length == methods[i].length && memcmp(method.data, methods[i].data, method.length) == 0)
+        if (method.length == methods[i].length &&
+            memcmp(method.data, methods[i].data, method.length) == 0)
             return i != HTTP_CONNECT;
     }
     return false;
 }
 
-/* Each reads its part of the request line from `at` on and returns how far it came; errors are in the parser. */
+/* Each reads its part of the request line from `at` on and returns how far it came; errors are in
+ * the parser. */
 static size_t scan_method(struct http_parser *parser, const char *bytes, size_t at, size_t end)
 {
     while (at < end && http_byte_is(bytes[at], HTTP_BYTE_TOKEN) && at < MAX_METHOD_BYTES)
@@ -258,7 +262,8 @@ static void scan_request_line(struct http_parser *parser, const char *bytes, siz
 }
 
 /* Let llhttp go on. HEAD: *consumed is the head's length. */
-static enum http_parser_status feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consumed)
+static enum http_parser_status
+feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consumed)
 {
     size_t end = length < parser->limits->max_head_bytes ? length : parser->limits->max_head_bytes;
     llhttp_errno_t result;
@@ -270,7 +275,8 @@ static enum http_parser_status feed(struct http_parser *parser, const char *byte
         if (parser->line_state != LINE_DONE) {
             if (end < parser->limits->max_head_bytes)
                 return HTTP_PARSER_MORE;
-            return refuse(parser, parser->line_state == LINE_TARGET ? 414 : 431, "the head is too long");
+            return refuse(parser, parser->line_state == LINE_TARGET ? 414 : 431,
+                          "the head is too long");
         }
     }
     if (end > parser->parsed) {
@@ -320,8 +326,8 @@ static void resolve_expectation(struct http_request_head *request)
 
     request->expects_continue = false;
     request->has_bad_expectation = false;
-    for (const struct http_field *field = http_head_next(head, HTTP_FIELD_EXPECT, NULL); field != NULL;
-         field = http_head_next(head, HTTP_FIELD_EXPECT, field)) {
+    for (const struct http_field *field = http_head_next(head, HTTP_FIELD_EXPECT, NULL);
+         field != NULL; field = http_head_next(head, HTTP_FIELD_EXPECT, field)) {
         if (slice_equal_ignore_case(field->value, SLICE("100-continue")))
             request->expects_continue = head->minor_version >= 1;
         else
@@ -340,10 +346,12 @@ static void resolve_method(struct http_request_head *request)
     uint64_t hops;
 
     request->is_head_method = method_is(request, SLICE("HEAD"));
-    request->is_idempotent = has_hop_count || request->is_head_method || method_is(request, SLICE("GET")) ||
-                             method_is(request, SLICE("PUT")) || method_is(request, SLICE("DELETE"));
+    request->is_idempotent = has_hop_count || request->is_head_method ||
+                             method_is(request, SLICE("GET")) || method_is(request, SLICE("PUT")) ||
+                             method_is(request, SLICE("DELETE"));
     request->max_forwards = -1;
-    if (has_hop_count && slice_parse_u64(http_head_find(&request->head, HTTP_FIELD_MAX_FORWARDS), &hops))
+    if (has_hop_count &&
+        slice_parse_u64(http_head_find(&request->head, HTTP_FIELD_MAX_FORWARDS), &hops))
         request->max_forwards = hops < INT64_MAX ? (int64_t)hops : INT64_MAX;
 }
 
@@ -374,12 +382,15 @@ enum http_parser_status http_parser_request(struct http_parser *parser,
     return HTTP_PARSER_HEAD;
 }
 
-/* "HTTP/1.x NNN" and then " reason" or nothing, which llhttp reads with RTSP and other versions besides. */
-static struct http_verdict read_status_line(const char *bytes, size_t length, struct http_response_head *head)
+/* "HTTP/1.x NNN" and then " reason" or nothing, which llhttp reads with RTSP and other versions
+ * besides. */
+static struct http_verdict
+read_status_line(const char *bytes, size_t length, struct http_response_head *head)
 {
     const char *line_end = memchr(bytes, '\r', length);
 
-    if (line_end == NULL || line_end - bytes < 12 || memcmp(bytes, "HTTP/1.", 7) != 0 || bytes[7] > '1')
+    if (line_end == NULL || line_end - bytes < 12 || memcmp(bytes, "HTTP/1.", 7) != 0 ||
+        bytes[7] > '1')
         return (struct http_verdict){502, "HTTP version other than 1.0 and 1.1"};
     if (head->status < 100)
         return (struct http_verdict){502, "status below 100"};
@@ -412,8 +423,9 @@ enum http_parser_status http_parser_response(struct http_parser *parser,
     if (verdict.status == 0)
         verdict = fill_head(parser, bytes, head_length, &head->head);
     if (verdict.status == 0)
-        verdict = http_framing_of_response(
-            &head->head, to_head || head->status < 200 || head->status == 204 || head->status == 304);
+        verdict =
+            http_framing_of_response(&head->head, to_head || head->status < 200 ||
+                                                      head->status == 204 || head->status == 304);
     if (verdict.status != 0)
         return refuse(parser, verdict.status, verdict.reason);
     *consumed = head_length;

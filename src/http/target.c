@@ -20,8 +20,9 @@ static bool is_host_name(struct slice name)
     if (name.length == 0 || !http_bytes_are(name, HTTP_BYTE_HOST))
         return false;
     for (size_t i = slice_find(name, '%'); i < name.length; i++) {
-        if (name.data[i] == '%' && (i + 2 >= name.length || !http_byte_is(name.data[i + 1], HTTP_BYTE_HEX) ||
-                                    !http_byte_is(name.data[i + 2], HTTP_BYTE_HEX)))
+        if (name.data[i] == '%' &&
+            (i + 2 >= name.length || !http_byte_is(name.data[i + 1], HTTP_BYTE_HEX) ||
+             !http_byte_is(name.data[i + 2], HTTP_BYTE_HEX)))
             return false;
     }
     return true;
@@ -72,7 +73,8 @@ bool http_is_authority(struct slice text)
     return rest.data[0] == ':' && is_port((struct slice){rest.data + 1, rest.length - 1});
 }
 
-/* Exactly one in HTTP/1.1, at most one in HTTP/1.0, and well formed, also when an absolute target overrides it (RFC 9112 3.2). */
+/* Exactly one in HTTP/1.1, at most one in HTTP/1.0, and well formed, also when an absolute target
+ * overrides it (RFC 9112 3.2). */
 static struct http_verdict resolve_host(struct http_request_head *request)
 {
     const struct http_head *head = &request->head;
@@ -99,9 +101,11 @@ static void split_path(struct http_request_head *request, struct slice path_quer
 /* The length of "http://" or "https://" at the start, or 0. */
 static size_t scheme_length(struct slice target)
 {
-    if (target.length >= 7 && slice_equal_ignore_case((struct slice){target.data, 7}, SLICE("http://")))
+    if (target.length >= 7 &&
+        slice_equal_ignore_case((struct slice){target.data, 7}, SLICE("http://")))
         return 7;
-    if (target.length >= 8 && slice_equal_ignore_case((struct slice){target.data, 8}, SLICE("https://")))
+    if (target.length >= 8 &&
+        slice_equal_ignore_case((struct slice){target.data, 8}, SLICE("https://")))
         return 8;
     return 0;
 }

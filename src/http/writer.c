@@ -13,20 +13,20 @@
 #include "http/http_internal.h"
 
 /* Says who the client is; from an untrusted peer it is worth nothing. */
-#define CLAIM_FIELDS                                                                               \
-    (HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED) | HTTP_FIELD_BIT(HTTP_FIELD_X_REAL_IP) |                 \
-     HTTP_FIELD_BIT(HTTP_FIELD_CF_CONNECTING_IP) | HTTP_FIELD_BIT(HTTP_FIELD_TRUE_CLIENT_IP) |     \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |  \
+#define CLAIM_FIELDS                                                                              \
+    (HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED) | HTTP_FIELD_BIT(HTTP_FIELD_X_REAL_IP) |                \
+     HTTP_FIELD_BIT(HTTP_FIELD_CF_CONNECTING_IP) | HTTP_FIELD_BIT(HTTP_FIELD_TRUE_CLIENT_IP) |    \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) | \
      HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT))
 /* Written by us on every request. */
-#define OWN_REQUEST_FIELDS                                                                         \
-    (HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) |                \
+#define OWN_REQUEST_FIELDS                                                          \
+    (HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | \
      HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID))
-#define LIMIT_FIELDS                                                                               \
-    (HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_LIMIT) |                                                \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_REMAINING) |                                            \
+#define LIMIT_FIELDS                                    \
+    (HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_LIMIT) |     \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_REMAINING) | \
      HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_RESET) | HTTP_FIELD_BIT(HTTP_FIELD_X_RATELIMIT_TIER))
-#define RATELIMIT_FIELDS                                                                           \
+#define RATELIMIT_FIELDS \
     (HTTP_FIELD_BIT(HTTP_FIELD_RATELIMIT) | HTTP_FIELD_BIT(HTTP_FIELD_RATELIMIT_POLICY))
 
 static void put(struct text *out, struct slice bytes)
@@ -97,7 +97,8 @@ static void put_framing(struct text *out, enum http_framing framing, uint64_t le
 
 static void put_via(struct text *out, int minor_version)
 {
-    put(out, minor_version == 0 ? SLICE("Via: 1.0 " HTTP_WRITER_VIA "\r\n") : SLICE("Via: 1.1 " HTTP_WRITER_VIA "\r\n"));
+    put(out, minor_version == 0 ? SLICE("Via: 1.0 " HTTP_WRITER_VIA "\r\n")
+                                : SLICE("Via: 1.1 " HTTP_WRITER_VIA "\r\n"));
 }
 
 /* One field with the whole chain: a reader of only the first or only the last line gets it all. */
@@ -145,10 +146,12 @@ static void put_forwarding(struct text *out,
         put_field(out, http_field_name(HTTP_FIELD_X_REQUEST_ID), forwarding->request_id);
 }
 
-static void put_request_connection(struct text *out, const struct http_head *head, struct slice tunnel)
+static void
+put_request_connection(struct text *out, const struct http_head *head, struct slice tunnel)
 {
     if (tunnel.length > 0) {
-        put(out, head->has_te_trailers ? SLICE("Connection: upgrade, TE\r\n") : SLICE("Connection: upgrade\r\n"));
+        put(out, head->has_te_trailers ? SLICE("Connection: upgrade, TE\r\n")
+                                       : SLICE("Connection: upgrade\r\n"));
         put_field(out, http_field_name(HTTP_FIELD_UPGRADE), tunnel);
     } else if (head->has_te_trailers) {
         put(out, SLICE("Connection: TE\r\n"));
@@ -183,7 +186,8 @@ void http_writer_request(struct text *out,
         text_append_char(out, '/');
     put(out, request->path_query);
     put(out, SLICE(" HTTP/1.1\r\n"));
-    put_field(out, http_field_name(HTTP_FIELD_HOST), request->host.length > 0 ? request->host : forwarding->upstream_host);
+    put_field(out, http_field_name(HTTP_FIELD_HOST),
+              request->host.length > 0 ? request->host : forwarding->upstream_host);
     put_fields(out, head, dropped, forwarding->removed_names, forwarding->removed_count);
     put_framing(out, head->framing, head->content_length);
     if (request->max_forwards >= 0)
@@ -306,7 +310,8 @@ void http_writer_last_chunk(struct text *out,
 
         line = (struct slice){trailers.data, length};
         trailers = (struct slice){trailers.data + length, trailers.length - length};
-        if (!is_named((struct slice){line.data, slice_find(line, ':')}, removed_names, removed_count))
+        if (!is_named((struct slice){line.data, slice_find(line, ':')}, removed_names,
+                      removed_count))
             put(out, line);
     }
     put(out, SLICE("\r\n"));

@@ -11,7 +11,8 @@
 
 #include "kamiyo/base/attributes.h"
 
-/* Bytes of a client's text that are kept when a line would be too long; each may take six in JSON ("\u0001"). */
+/* Bytes of a client's text that are kept when a line would be too long; each may take six in JSON
+ * ("\u0001"). */
 #define CUT_BYTES 180
 /* Longest target that is looked at; a longer one is cut in any case. */
 #define MAX_TARGET_BYTES 4096
@@ -24,7 +25,8 @@ static int hex_value(char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* Whether a query parameter's name, percent-decoded and without case, is one whose value is a secret (contract section 9). */
+/* Whether a query parameter's name, percent-decoded and without case, is one whose value is a
+ * secret (contract section 9). */
 static bool is_secret_name(struct slice name)
 {
     static const char *const secrets[] = {"token", "api_key", "key", "secret", "signature"};
@@ -36,7 +38,8 @@ static bool is_secret_name(struct slice name)
 
         if (length == sizeof(decoded))
             return false;
-        if (byte == '%' && i + 2 < name.length && hex_value(name.data[i + 1]) >= 0 && hex_value(name.data[i + 2]) >= 0) {
+        if (byte == '%' && i + 2 < name.length && hex_value(name.data[i + 1]) >= 0 &&
+            hex_value(name.data[i + 2]) >= 0) {
             byte = (char)(hex_value(name.data[i + 1]) << 4 | hex_value(name.data[i + 2]));
             i += 2;
         }
@@ -82,7 +85,8 @@ struct slice access_line_mask(struct slice target, char *out, size_t capacity)
 }
 
 /* "2026-11-23T07:25:59.123Z", or "23/Nov/2026:07:25:59 +0000". */
-static struct slice format_time(struct access_line_clock *clock, enum access_log_format format, int64_t wall_us)
+static struct slice
+format_time(struct access_line_clock *clock, enum access_log_format format, int64_t wall_us)
 {
     int64_t second = wall_us / 1000000;
     int64_t ms = wall_us / 1000 % 1000;
@@ -153,7 +157,8 @@ static void put_number(struct text *out, struct slice prefix, uint64_t value)
     text_append_u64(out, value);
 }
 
-static void put_json(struct text *out, const struct access_record *record, struct access_line_clock *clock)
+static void
+put_json(struct text *out, const struct access_record *record, struct access_line_clock *clock)
 {
     put_string(out, SLICE("{\"time\":"), format_time(clock, ACCESS_LOG_JSON, record->wall_us));
     put_string(out, SLICE(",\"request_id\":"), record->request_id);
@@ -193,7 +198,8 @@ static void put_quoted(struct text *out, struct slice value)
         text_append_quoted(out, value);
 }
 
-static void put_combined(struct text *out, const struct access_record *record, struct access_line_clock *clock)
+static void
+put_combined(struct text *out, const struct access_record *record, struct access_line_clock *clock)
 {
     put_quoted(out, record->client_ip);
     text_append(out, SLICE(" - "));
@@ -251,7 +257,8 @@ size_t access_line_format(enum access_log_format format,
     struct access_record line = *record;
     struct text text;
 
-    if (line.target.length > sizeof(masked) / 2) /* "key=" becomes "key=***": at most twice as long */
+    if (line.target.length >
+        sizeof(masked) / 2) /* "key=" becomes "key=***": at most twice as long */
         line.target.length = sizeof(masked) / 2;
     line.target = access_line_mask(line.target, masked, sizeof(masked));
     if (record->target.length <= sizeof(masked) / 2 && put_line(&text, format, &line, clock, out))

@@ -96,12 +96,14 @@ static int open_file(const char *path, struct error *error)
     return fd;
 }
 
-/* Lines that are lost here are counted by whichever worker logs next: a shard of the metrics has one writer. */
+/* Lines that are lost here are counted by whichever worker logs next: a shard of the metrics has
+ * one writer. */
 static void lose(struct access_log *log, const char *bytes, size_t length)
 {
     uint64_t lines = 0;
 
-    for (const char *at = bytes; (at = memchr(at, '\n', length - (size_t)(at - bytes))) != NULL; at++) {
+    for (const char *at = bytes; (at = memchr(at, '\n', length - (size_t)(at - bytes))) != NULL;
+         at++) {
         lines++;
         if (at + 1 == bytes + length)
             break;
@@ -109,7 +111,8 @@ static void lose(struct access_log *log, const char *bytes, size_t length)
     atomic_fetch_add_explicit(&log->lost, lines, memory_order_relaxed);
 }
 
-/* One piece of whole lines. A reader that is slow is waited for; one that is gone costs the lines. */
+/* One piece of whole lines. A reader that is slow is waited for; one that is gone costs the lines.
+ */
 static void write_piece(struct access_log *log, const char *bytes, size_t length)
 {
     size_t written = 0;
@@ -136,7 +139,8 @@ static void write_piece(struct access_log *log, const char *bytes, size_t length
     }
 }
 
-/* The longest run of whole lines from the start that is at most `bound`; one line is never longer. */
+/* The longest run of whole lines from the start that is at most `bound`; one line is never longer.
+ */
 static size_t whole_lines(const char *bytes, size_t length, size_t bound)
 {
     const char *end;
@@ -214,7 +218,8 @@ static void apply(struct settings *settings, const struct access_log_options *op
     double sample = options->sample < 0 ? 0 : options->sample > 1 ? 1 : options->sample;
 
     atomic_store_explicit(&settings->format, options->format, memory_order_relaxed);
-    atomic_store_explicit(&settings->sample, (uint64_t)(sample * 4294967296.0), memory_order_relaxed);
+    atomic_store_explicit(&settings->sample, (uint64_t)(sample * 4294967296.0),
+                          memory_order_relaxed);
     atomic_store_explicit(&settings->denied_always, options->denied_always, memory_order_relaxed);
     atomic_store_explicit(&settings->is_enabled, options->is_enabled, memory_order_relaxed);
 }
@@ -269,7 +274,8 @@ static void free_all(struct access_log *log)
     mem_free(log);
 }
 
-struct access_log *access_log_create(const struct access_log_options *options, size_t shard_count, struct error *error)
+struct access_log *
+access_log_create(const struct access_log_options *options, size_t shard_count, struct error *error)
 {
     struct access_log *log;
     pthread_condattr_t attributes;
@@ -348,14 +354,17 @@ static bool is_sampled(struct access_log_shard *shard, uint64_t share)
     return shard->random >> 32 < share;
 }
 
-void access_log_write(struct access_log_shard *shard, const struct access_record *record, struct metrics_shard *metrics)
+void access_log_write(struct access_log_shard *shard,
+                      const struct access_record *record,
+                      struct metrics_shard *metrics)
 {
     struct settings *settings = &shard->log->settings;
     uint64_t lost = 0;
 
     if (!atomic_load_explicit(&settings->is_enabled, memory_order_relaxed))
         return;
-    if (!(record->is_denied && atomic_load_explicit(&settings->denied_always, memory_order_relaxed)) &&
+    if (!(record->is_denied &&
+          atomic_load_explicit(&settings->denied_always, memory_order_relaxed)) &&
         !is_sampled(shard, atomic_load_explicit(&settings->sample, memory_order_relaxed)))
         return;
     if (atomic_load_explicit(&shard->log->lost, memory_order_relaxed) > 0)
@@ -363,9 +372,9 @@ void access_log_write(struct access_log_shard *shard, const struct access_record
     if (BUFFER_BYTES - shard->buffer->length < ACCESS_LINE_MAX_BYTES)
         access_log_flush(shard);
     if (BUFFER_BYTES - shard->buffer->length >= ACCESS_LINE_MAX_BYTES)
-        shard->buffer->length +=
-            access_line_format((enum access_log_format)atomic_load_explicit(&settings->format, memory_order_relaxed),
-                               record, &shard->clock, shard->buffer->bytes + shard->buffer->length);
+        shard->buffer->length += access_line_format(
+            (enum access_log_format)atomic_load_explicit(&settings->format, memory_order_relaxed),
+            record, &shard->clock, shard->buffer->bytes + shard->buffer->length);
     else
         lost++;
     if (lost > 0)
@@ -394,7 +403,9 @@ void access_log_reopen(struct access_log *log)
         switch_to(log, fd);
 }
 
-bool access_log_configure(struct access_log *log, const struct access_log_options *options, struct error *error)
+bool access_log_configure(struct access_log *log,
+                          const struct access_log_options *options,
+                          struct error *error)
 {
     const char *path = path_of(options);
 

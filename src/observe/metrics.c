@@ -20,12 +20,18 @@
 #define FIRST_SLOT_COUNT 128
 
 const struct metrics_histogram_shape metrics_histogram_shapes[METRICS_HISTOGRAM_COUNT] = {
-    [METRICS_REQUEST_SECONDS] = {15, {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000,
-                                      5000000, 10000000, 60000000}},
-    [METRICS_LIMIT_SECONDS] = {13, {1, 5, 25, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000}},
-    [METRICS_UPSTREAM_SECONDS] = {15, {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000,
-                                       5000000, 10000000, 60000000}},
-    [METRICS_REDIS_ROUND_TRIP_SECONDS] = {11, {100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 1000000}},
+    [METRICS_REQUEST_SECONDS] = {15,
+                                 {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
+                                  500000, 1000000, 2500000, 5000000, 10000000, 60000000}},
+    [METRICS_LIMIT_SECONDS] = {13,
+                               {1, 5, 25, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000,
+                                100000}},
+    [METRICS_UPSTREAM_SECONDS] = {15,
+                                  {500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000,
+                                   500000, 1000000, 2500000, 5000000, 10000000, 60000000}},
+    [METRICS_REDIS_ROUND_TRIP_SECONDS] = {11,
+                                          {100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000,
+                                           100000, 1000000}},
 };
 
 const size_t metrics_label_counts[METRICS_FAMILY_COUNT] = {
@@ -36,7 +42,8 @@ const size_t metrics_label_counts[METRICS_FAMILY_COUNT] = {
 struct metrics *metrics_create(size_t shard_count)
 {
     struct metrics *metrics = mem_alloc_zero(sizeof(*metrics));
-    size_t size = shard_count * sizeof(struct metrics_shard); /* a multiple of the alignment, as sizeof is */
+    size_t size =
+        shard_count * sizeof(struct metrics_shard); /* a multiple of the alignment, as sizeof is */
 
     assert(shard_count > 0);
     metrics->shards = aligned_alloc(_Alignof(struct metrics_shard), size);
@@ -46,7 +53,8 @@ struct metrics *metrics_create(size_t shard_count)
     metrics->shard_count = shard_count;
     for (size_t i = 0; i < shard_count; i++) {
         metrics->shards[i].slot_count = FIRST_SLOT_COUNT;
-        metrics->shards[i].slots = mem_alloc_zero(FIRST_SLOT_COUNT * sizeof(struct metrics_counter *));
+        metrics->shards[i].slots =
+            mem_alloc_zero(FIRST_SLOT_COUNT * sizeof(struct metrics_counter *));
     }
     return metrics;
 }
@@ -57,7 +65,8 @@ void metrics_destroy(struct metrics **metrics)
         return;
     for (size_t i = 0; i < (*metrics)->shard_count; i++) {
         struct metrics_shard *shard = &(*metrics)->shards[i];
-        struct metrics_counter *counter = atomic_load_explicit(&shard->counters, memory_order_relaxed);
+        struct metrics_counter *counter =
+            atomic_load_explicit(&shard->counters, memory_order_relaxed);
 
         while (counter != NULL) {
             struct metrics_counter *next = counter->next;
@@ -88,7 +97,8 @@ void metrics_add(struct metrics_shard *shard, enum metrics_value value, int64_t 
 
 static void increment(_Atomic uint64_t *count)
 {
-    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 void metrics_observe_us(struct metrics_shard *shard, enum metrics_histogram histogram, int64_t us)
@@ -102,7 +112,8 @@ void metrics_observe_us(struct metrics_shard *shard, enum metrics_histogram hist
     while (bucket < shape->count && us > shape->bounds_us[bucket])
         bucket++;
     increment(&data->buckets[bucket]);
-    atomic_store_explicit(&data->sum_us, atomic_load_explicit(&data->sum_us, memory_order_relaxed) + us,
+    atomic_store_explicit(&data->sum_us,
+                          atomic_load_explicit(&data->sum_us, memory_order_relaxed) + us,
                           memory_order_relaxed);
 }
 
@@ -113,7 +124,8 @@ struct query {
     const struct slice *labels;
 };
 
-/* The ends of a label tell configured names apart well enough; equal ones are compared in full anyway. */
+/* The ends of a label tell configured names apart well enough; equal ones are compared in full
+ * anyway. */
 static uint64_t mix(uint64_t hash, struct slice label)
 {
     uint64_t word = 0;
@@ -151,7 +163,8 @@ static bool matches(const struct metrics_counter *counter, const struct query *q
 }
 
 /* The counter's slot, or the empty one where it belongs. */
-static struct metrics_counter **find_slot(const struct metrics_shard *shard, const struct query *query)
+static struct metrics_counter **find_slot(const struct metrics_shard *shard,
+                                          const struct query *query)
 {
     size_t mask = shard->slot_count - 1;
     size_t at = (size_t)hash_of(query) & mask;
@@ -167,8 +180,9 @@ static void grow(struct metrics_shard *shard)
     mem_free(shard->slots);
     shard->slot_count *= 2;
     shard->slots = mem_alloc_zero(shard->slot_count * sizeof(struct metrics_counter *));
-    for (struct metrics_counter *counter = atomic_load_explicit(&shard->counters, memory_order_relaxed); counter != NULL;
-         counter = counter->next) {
+    for (struct metrics_counter *counter =
+             atomic_load_explicit(&shard->counters, memory_order_relaxed);
+         counter != NULL; counter = counter->next) {
         struct query query = {counter->family, counter->status, counter->labels};
 
         *find_slot(shard, &query) = counter;
@@ -208,8 +222,10 @@ static void count(struct metrics_shard *shard, const struct query *query)
     struct metrics_counter *counter = *find_slot(shard, query);
 
     if (counter == NULL && shard->counter_count >= METRICS_MAX_COUNTERS) {
-        const struct slice labels[METRICS_MAX_LABELS] = {other_label, other_label, other_label, other_label};
-        const struct query other = {query->family, query->family == METRICS_REQUESTS ? -1 : 0, labels};
+        const struct slice labels[METRICS_MAX_LABELS] = {other_label, other_label, other_label,
+                                                         other_label};
+        const struct query other = {query->family, query->family == METRICS_REQUESTS ? -1 : 0,
+                                    labels};
 
         counter = *find_slot(shard, &other);
         if (counter == NULL)
@@ -220,7 +236,10 @@ static void count(struct metrics_shard *shard, const struct query *query)
     increment(&counter->count);
 }
 
-void metrics_count_request(struct metrics_shard *shard, int status, struct slice route, struct slice tier)
+void metrics_count_request(struct metrics_shard *shard,
+                           int status,
+                           struct slice route,
+                           struct slice tier)
 {
     const struct slice labels[] = {route, tier};
 

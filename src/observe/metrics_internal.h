@@ -44,7 +44,7 @@ struct metrics_shard {
     _Alignas(64) _Atomic int64_t values[METRICS_VALUE_COUNT];
     struct metrics_histogram_data histograms[METRICS_HISTOGRAM_COUNT];
     struct metrics_counter *_Atomic counters;
-    size_t counter_count; /* the rest is the owner's alone */
+    size_t counter_count;           /* the rest is the owner's alone */
     struct metrics_counter **slots; /* open addressing, a power of two */
     size_t slot_count;
 };

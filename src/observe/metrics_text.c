@@ -28,35 +28,47 @@ struct description {
 static const struct description values[METRICS_VALUE_COUNT] = {
     [METRICS_CLIENT_CONNECTIONS] = {"connections", "side=\"client\"", "gauge", "Open connections."},
     [METRICS_UPSTREAM_CONNECTIONS] = {"connections", "side=\"upstream\"", NULL, NULL},
-    [METRICS_UPSTREAM_RETRIES] = {"upstream_retries_total", "", "counter", "Requests sent upstream a second time."},
+    [METRICS_UPSTREAM_RETRIES] = {"upstream_retries_total", "", "counter",
+                                  "Requests sent upstream a second time."},
     [METRICS_REDIS_COMMANDS] = {"redis_commands_total", "", "counter", "Commands sent to Redis."},
     [METRICS_ACCESS_LOG_DROPPED] = {"access_log_dropped_total", "", "counter",
                                     "Access log lines dropped because nobody read them."},
-    [METRICS_UNTRUSTED_FORWARDING] = {"client_ip_untrusted_forwarding_total", "", "counter",
-                                      "Requests whose forwarding fields came from an untrusted peer."},
+    [METRICS_UNTRUSTED_FORWARDING] =
+        {"client_ip_untrusted_forwarding_total", "", "counter",
+         "Requests whose forwarding fields came from an untrusted peer."},
     [METRICS_SHORT_CHAINS] = {"client_ip_short_chains_total", "", "counter",
                               "Requests whose forwarding chain was shorter than hops."},
-    [METRICS_IDENTITY_FAILURES] = {"identity_failures_total", "", "counter", "Keys and tokens that did not verify."},
+    [METRICS_IDENTITY_FAILURES] = {"identity_failures_total", "", "counter",
+                                   "Keys and tokens that did not verify."},
 };
 
 static const struct description histograms[METRICS_HISTOGRAM_COUNT] = {
-    [METRICS_REQUEST_SECONDS] = {"request_duration_seconds", "", "histogram", "From a request's head to its answer's end."},
-    [METRICS_LIMIT_SECONDS] = {"limit_duration_seconds", "", "histogram", "Time that deciding on the limit took."},
+    [METRICS_REQUEST_SECONDS] = {"request_duration_seconds", "", "histogram",
+                                 "From a request's head to its answer's end."},
+    [METRICS_LIMIT_SECONDS] = {"limit_duration_seconds", "", "histogram",
+                               "Time that deciding on the limit took."},
     [METRICS_UPSTREAM_SECONDS] = {"upstream_duration_seconds", "", "histogram",
                                   "From the request's being sent upstream to the answer's end."},
-    [METRICS_REDIS_ROUND_TRIP_SECONDS] = {"redis_round_trip_seconds", "", "histogram", "From a command to its reply."},
+    [METRICS_REDIS_ROUND_TRIP_SECONDS] = {"redis_round_trip_seconds", "", "histogram",
+                                          "From a command to its reply."},
 };
 
 static const struct {
     struct description description;
     const char *label_names[METRICS_MAX_LABELS];
 } families[METRICS_FAMILY_COUNT] = {
-    [METRICS_REQUESTS] = {{"requests_total", "", "counter", "Requests, by the status of the answer."}, {"route", "tier"}},
+    [METRICS_REQUESTS] = {{"requests_total", "", "counter",
+                           "Requests, by the status of the answer."},
+                          {"route", "tier"}},
     [METRICS_DECISIONS] = {{"decisions_total", "", "counter", "Decisions of the limiter."},
                            {"decision", "mode", "tier", "window"}},
-    [METRICS_UPSTREAM_ERRORS] = {{"upstream_errors_total", "", "counter", "Exchanges that the upstream failed."}, {"reason"}},
-    [METRICS_REDIS_ERRORS] = {{"redis_errors_total", "", "counter", "Failures of Redis."}, {"reason"}},
-    [METRICS_RELOADS] = {{"config_reloads_total", "", "counter", "Reloads of the configuration."}, {"result"}},
+    [METRICS_UPSTREAM_ERRORS] = {{"upstream_errors_total", "", "counter",
+                                  "Exchanges that the upstream failed."},
+                                 {"reason"}},
+    [METRICS_REDIS_ERRORS] = {{"redis_errors_total", "", "counter", "Failures of Redis."},
+                              {"reason"}},
+    [METRICS_RELOADS] = {{"config_reloads_total", "", "counter", "Reloads of the configuration."},
+                         {"result"}},
 };
 
 static int64_t value_of(struct metrics_shard *shard, enum metrics_value value)
@@ -87,7 +99,8 @@ void metrics_sum_requests(struct metrics *metrics, uint64_t by_class[6])
 {
     memset(by_class, 0, 6 * sizeof(by_class[0]));
     for (size_t i = 0; i < metrics->shard_count; i++) {
-        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL; counter = counter->next) {
+        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL;
+             counter = counter->next) {
             int class = counter->status / 100;
 
             if (counter->family == METRICS_REQUESTS)
@@ -101,7 +114,8 @@ uint64_t metrics_sum_decisions(struct metrics *metrics, struct slice decision)
     uint64_t sum = 0;
 
     for (size_t i = 0; i < metrics->shard_count; i++) {
-        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL; counter = counter->next) {
+        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL;
+             counter = counter->next) {
             if (counter->family == METRICS_DECISIONS && slice_equal(counter->labels[0], decision))
                 sum += count_of(counter);
         }
@@ -137,7 +151,9 @@ uint64_t metrics_histogram_count(struct metrics *metrics, enum metrics_histogram
     return total;
 }
 
-int64_t metrics_histogram_quantile_us(struct metrics *metrics, enum metrics_histogram histogram, double quantile)
+int64_t metrics_histogram_quantile_us(struct metrics *metrics,
+                                      enum metrics_histogram histogram,
+                                      double quantile)
 {
     const struct metrics_histogram_shape *shape = &metrics_histogram_shapes[histogram];
     uint64_t buckets[METRICS_MAX_BUCKETS + 1];
@@ -208,7 +224,8 @@ static void put_seconds(struct text *out, int64_t us)
     }
 }
 
-static void put_histogram(struct text *out, struct metrics *metrics, enum metrics_histogram histogram)
+static void
+put_histogram(struct text *out, struct metrics *metrics, enum metrics_histogram histogram)
 {
     const struct metrics_histogram_shape *shape = &metrics_histogram_shapes[histogram];
     const char *name = histograms[histogram].name;
@@ -249,7 +266,8 @@ static int compare_slices(struct slice a, struct slice b)
     return a.length < b.length ? -1 : a.length > b.length;
 }
 
-/* By family and labels: equal ones of several shards come together, and a page reads in the same order each time. */
+/* By family and labels: equal ones of several shards come together, and a page reads in the same
+ * order each time. */
 static int compare_counters(const void *left, const void *right)
 {
     const struct metrics_counter *a = *(struct metrics_counter *const *)left;
@@ -319,7 +337,8 @@ static struct metrics_counter **gather(struct metrics *metrics, size_t *count)
 
     *count = 0;
     for (size_t i = 0; i < metrics->shard_count; i++) {
-        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL; counter = counter->next)
+        for (struct metrics_counter *counter = first_counter(&metrics->shards[i]); counter != NULL;
+             counter = counter->next)
             capacity++;
     }
     all = mem_alloc((capacity + 1) * sizeof(struct metrics_counter *));

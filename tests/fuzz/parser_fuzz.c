@@ -16,9 +16,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MAX_FIELDS 64
 
-static const struct http_limits limits = {.max_head_bytes = 2048, .max_target_bytes = 512, .max_fields = MAX_FIELDS};
+static const struct http_limits limits = {
+    .max_head_bytes = 2048, .max_target_bytes = 512, .max_fields = MAX_FIELDS};
 /* What is written may be longer than what came. */
-static const struct http_limits wide_limits = {.max_head_bytes = 16384, .max_target_bytes = 8192, .max_fields = MAX_FIELDS + 16};
+static const struct http_limits wide_limits = {
+    .max_head_bytes = 16384, .max_target_bytes = 8192, .max_fields = MAX_FIELDS + 16};
 
 struct outcome {
     enum http_parser_status status;
@@ -53,9 +55,10 @@ static void parse(struct outcome *outcome,
     else
         http_parser_init_request(&parser, bounds, outcome->spans);
     for (size_t end = cut < length ? cut : length;; end = length) {
-        outcome->status =
-            is_response ? http_parser_response(&parser, bytes, end, false, &outcome->response, &outcome->consumed)
-                        : http_parser_request(&parser, bytes, end, &outcome->request, &outcome->consumed);
+        outcome->status = is_response ? http_parser_response(&parser, bytes, end, false,
+                                                             &outcome->response, &outcome->consumed)
+                                      : http_parser_request(&parser, bytes, end, &outcome->request,
+                                                            &outcome->consumed);
         if (outcome->status != HTTP_PARSER_MORE || end == length)
             break;
     }
@@ -70,7 +73,8 @@ static void require_same(const struct outcome *a, const struct outcome *b, bool 
     require(a->status == b->status && a->error_status == b->error_status);
     if (a->status != HTTP_PARSER_HEAD)
         return;
-    require(a->consumed == b->consumed && x->field_count == y->field_count && x->framing == y->framing);
+    require(a->consumed == b->consumed && x->field_count == y->field_count &&
+            x->framing == y->framing);
     require(x->content_length == y->content_length && x->keep_alive == y->keep_alive);
     for (size_t i = 0; i < x->field_count; i++) {
         require(slice_equal(x->fields[i].name, y->fields[i].name));

@@ -13,7 +13,8 @@
  * here allocates. The parser fills it, everyone else reads.
  */
 
-/* Fields that someone asks for, so that nobody compares names twice. HTTP_FIELD_OTHER is everything else. */
+/* Fields that someone asks for, so that nobody compares names twice. HTTP_FIELD_OTHER is everything
+ * else. */
 enum http_field_id {
     HTTP_FIELD_OTHER,
     HTTP_FIELD_ACCEPT,
@@ -67,49 +68,52 @@ struct http_field {
 
 enum http_target_form {
     HTTP_TARGET_ORIGIN,    /* "/path?query" */
-    HTTP_TARGET_ABSOLUTE,  /* "http://host/path": goes on in origin-form, its authority is the host */
+    HTTP_TARGET_ABSOLUTE,  /* "http://host/path": goes on in origin-form, its authority is the host
+                            */
     HTTP_TARGET_ASTERISK,  /* "*", only with OPTIONS */
     HTTP_TARGET_AUTHORITY, /* "host:port", only with CONNECT */
 };
 
 enum http_framing {
-    HTTP_FRAMING_NONE,        /* no body */
-    HTTP_FRAMING_LENGTH,      /* content_length bytes */
+    HTTP_FRAMING_NONE,   /* no body */
+    HTTP_FRAMING_LENGTH, /* content_length bytes */
     HTTP_FRAMING_CHUNKED,
     HTTP_FRAMING_UNTIL_CLOSE, /* responses only */
 };
 
 /* What requests and responses have in common. */
 struct http_head {
-    struct slice bytes; /* the whole head, with its empty line */
-    int minor_version;  /* 0 or 1; the major one is always 1 */
+    struct slice bytes;        /* the whole head, with its empty line */
+    int minor_version;         /* 0 or 1; the major one is always 1 */
     struct http_field *fields; /* the array belongs to the parser's caller */
     size_t field_count;
     /* Index of the first field of each known kind, or -1. */
     int16_t first[HTTP_FIELD_COUNT];
     uint64_t repeated; /* HTTP_FIELD_BIT of each known kind that occurs more than once */
     enum http_framing framing;
-    uint64_t content_length;   /* with HTTP_FRAMING_LENGTH; for a response to HEAD or a 304 what the field says */
+    uint64_t content_length; /* with HTTP_FRAMING_LENGTH; for a response to HEAD or a 304 what the
+                                field says */
     bool has_content_length;
-    bool keep_alive;           /* by version and Connection */
-    bool has_upgrade;          /* Upgrade field, and Connection names it */
-    bool has_te_trailers;      /* TE: trailers */
+    bool keep_alive;      /* by version and Connection */
+    bool has_upgrade;     /* Upgrade field, and Connection names it */
+    bool has_te_trailers; /* TE: trailers */
 };
 
 struct http_request_head {
     struct http_head head;
     struct slice method;
     bool is_head_method;
-    bool is_idempotent;       /* RFC 9110 9.2.2: GET HEAD OPTIONS TRACE PUT DELETE */
-    struct slice target;      /* as received */
+    bool is_idempotent;  /* RFC 9110 9.2.2: GET HEAD OPTIONS TRACE PUT DELETE */
+    struct slice target; /* as received */
     enum http_target_form form;
-    struct slice path;        /* target without authority and query: what routes match; "*" for asterisk */
-    struct slice path_query;  /* path and query, byte for byte; of an absolute "http://host?x" it is "?x", and the
-                                 writer puts the missing "/" before */
+    struct slice path; /* target without authority and query: what routes match; "*" for asterisk */
+    struct slice path_query;  /* path and query, byte for byte; of an absolute "http://host?x" it is
+                                 "?x", and the  writer puts the missing "/" before */
     struct slice host;        /* Host, or the absolute target's authority; empty only in HTTP/1.0 */
     bool expects_continue;    /* Expect: 100-continue, HTTP/1.1 */
     bool has_bad_expectation; /* any other expectation: 417 */
-    int64_t max_forwards;     /* Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2), -1 = none; at 0 it may not be passed on */
+    int64_t max_forwards; /* Max-Forwards of OPTIONS and TRACE (RFC 9110 7.6.2), -1 = none; at 0 it
+                             may not be passed on */
 };
 
 struct http_response_head {

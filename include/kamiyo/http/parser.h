@@ -29,7 +29,7 @@
  * Each refusal of a response is 502.
  */
 struct http_limits {
-    size_t max_head_bytes;   /* start line and fields together; below 4 GiB */
+    size_t max_head_bytes; /* start line and fields together; below 4 GiB */
     size_t max_target_bytes;
     size_t max_fields; /* at most HTTP_PARSER_MAX_FIELDS */
 };
@@ -37,7 +37,8 @@ struct http_limits {
 enum http_parser_status {
     HTTP_PARSER_MORE,  /* the head is not whole yet; nothing wrong so far */
     HTTP_PARSER_HEAD,  /* the head is complete; *head is filled */
-    HTTP_PARSER_ERROR, /* refuse: parser->error_status and parser->error_reason; what came before is gone */
+    HTTP_PARSER_ERROR, /* refuse: parser->error_status and parser->error_reason; what came before is
+                          gone */
 };
 
 /* Upper bound for max_fields. */
@@ -55,14 +56,15 @@ struct http_parser_field {
 
 /*
  * One parse at a time. Small itself, but needs the spans of max_fields fields: a thread has one
- * for heads that arrive whole, and takes another from a pool only for a head that has to wait for more.
+ * for heads that arrive whole, and takes another from a pool only for a head that has to wait for
+ * more.
  */
 struct http_parser {
     llhttp_t llhttp;
     const struct http_limits *limits;
-    const char *base; /* the bytes, during a call only */
-    size_t scanned;   /* how far the request line has been looked at */
-    size_t parsed;    /* how much llhttp has taken */
+    const char *base;                 /* the bytes, during a call only */
+    size_t scanned;                   /* how far the request line has been looked at */
+    size_t parsed;                    /* how much llhttp has taken */
     struct http_parser_field *fields; /* max_fields of them, the caller's */
     size_t field_count;
     struct http_parser_span method; /* requests */
@@ -75,7 +77,8 @@ struct http_parser {
 
 /* Bytes to allocate for a parser's field spans. */
 size_t http_parser_fields_size(const struct http_limits *limits);
-/* Make ready for a new request head. `fields` has room for limits->max_fields; both are borrowed. */
+/* Make ready for a new request head. `fields` has room for limits->max_fields; both are borrowed.
+ */
 void http_parser_init_request(struct http_parser *parser,
                               const struct http_limits *limits,
                               struct http_parser_field *fields);
@@ -94,8 +97,9 @@ enum http_parser_status http_parser_request(struct http_parser *parser,
                                             struct http_request_head *head,
                                             size_t *consumed) MUST_CHECK;
 /*
- * The same for a response, to a HEAD request if `to_head`. The framing is that of RFC 9112 6.3: none to HEAD
- * and for 1xx, 204 and 304, whose Content-Length is kept beside (has_content_length) as what a GET would have.
+ * The same for a response, to a HEAD request if `to_head`. The framing is that of RFC 9112 6.3:
+ * none to HEAD and for 1xx, 204 and 304, whose Content-Length is kept beside (has_content_length)
+ * as what a GET would have.
  */
 enum http_parser_status http_parser_response(struct http_parser *parser,
                                              const char *bytes,

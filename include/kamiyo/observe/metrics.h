@@ -46,18 +46,23 @@ struct metrics_shard *metrics_shard(struct metrics *metrics, size_t index);
 void metrics_add(struct metrics_shard *shard, enum metrics_value value, int64_t amount);
 void metrics_observe_us(struct metrics_shard *shard, enum metrics_histogram histogram, int64_t us);
 /*
- * requests_total{status,route,tier} and decisions_total{decision,mode,tier,window}. The slices' bytes are copied at
- * first sight and only compared afterwards. A shard keeps at most METRICS_MAX_COUNTERS combinations; beyond them all
- * are counted in one of their own, with "other" for each label.
+ * requests_total{status,route,tier} and decisions_total{decision,mode,tier,window}. The slices'
+ * bytes are copied at first sight and only compared afterwards. A shard keeps at most
+ * METRICS_MAX_COUNTERS combinations; beyond them all are counted in one of their own, with "other"
+ * for each label.
  */
 #define METRICS_MAX_COUNTERS 4096
-void metrics_count_request(struct metrics_shard *shard, int status, struct slice route, struct slice tier);
+void metrics_count_request(struct metrics_shard *shard,
+                           int status,
+                           struct slice route,
+                           struct slice tier);
 void metrics_count_decision(struct metrics_shard *shard,
                             struct slice decision,
                             struct slice mode,
                             struct slice tier,
                             struct slice window);
-/* upstream_errors_total{reason}, redis_errors_total{reason}, config_reloads_total{result}: off the hot path. `reason` is a static name. */
+/* upstream_errors_total{reason}, redis_errors_total{reason}, config_reloads_total{result}: off the
+ * hot path. `reason` is a static name. */
 void metrics_count_upstream_error(struct metrics_shard *shard, const char *reason);
 void metrics_count_redis_error(struct metrics_shard *shard, const char *reason);
 void metrics_count_reload(struct metrics_shard *shard, const char *result);
@@ -70,14 +75,21 @@ struct metrics_gauges {
     const char *version; /* labels of build_info; NULL = "" */
     const char *commit;
 };
-/* The whole exposition (text/plain; version=0.0.4), allocated with mem; *length without the terminator. Any thread. */
-char *metrics_render(struct metrics *metrics, const struct metrics_gauges *gauges, size_t *length) MUST_CHECK;
+/* The whole exposition (text/plain; version=0.0.4), allocated with mem; *length without the
+ * terminator. Any thread. */
+char *metrics_render(struct metrics *metrics,
+                     const struct metrics_gauges *gauges,
+                     size_t *length) MUST_CHECK;
 /* Sums over the shards, for status pages and tests. Any thread. */
 int64_t metrics_sum(struct metrics *metrics, enum metrics_value value);
-/* Requests answered so far, by class of status: [1] = 1xx ... [5] = 5xx, [0] = none was sent. Any thread. */
+/* Requests answered so far, by class of status: [1] = 1xx ... [5] = 5xx, [0] = none was sent. Any
+ * thread. */
 void metrics_sum_requests(struct metrics *metrics, uint64_t by_class[6]);
 /* Decisions so far whose `decision` label is this one ("allowed", "denied"). Any thread. */
 uint64_t metrics_sum_decisions(struct metrics *metrics, struct slice decision);
-/* How many were observed, and the upper bound in microseconds of the bucket that the share `quantile` (0 to 1) falls into; -1 = beyond the last, or none. Any thread. */
+/* How many were observed, and the upper bound in microseconds of the bucket that the share
+ * `quantile` (0 to 1) falls into; -1 = beyond the last, or none. Any thread. */
 uint64_t metrics_histogram_count(struct metrics *metrics, enum metrics_histogram histogram);
-int64_t metrics_histogram_quantile_us(struct metrics *metrics, enum metrics_histogram histogram, double quantile);
+int64_t metrics_histogram_quantile_us(struct metrics *metrics,
+                                      enum metrics_histogram histogram,
+                                      double quantile);

@@ -3,8 +3,6 @@
  * Bodies: where they end, what they hold, what breaks them. Every vector is
  * read whole, cut at each byte and byte by byte.
  */
-#include "kamiyo/http/body.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +12,7 @@
 #include <cmocka.h>
 
 #include "kamiyo/base/mem.h"
+#include "kamiyo/http/body.h"
 
 #define BYTES(literal) (literal), sizeof(literal) - 1
 
@@ -31,7 +30,12 @@ struct decoded {
 static const struct http_head chunked = {.framing = HTTP_FRAMING_CHUNKED};
 
 /* Decode in pieces: one of `first` bytes, then of `step` bytes each. */
-static void decode(struct decoded *decoded, const struct http_head *head, const char *bytes, size_t length, size_t first, size_t step)
+static void decode(struct decoded *decoded,
+                   const struct http_head *head,
+                   const char *bytes,
+                   size_t length,
+                   size_t first,
+                   size_t step)
 {
     struct http_body body;
     size_t at = 0;
@@ -46,7 +50,8 @@ static void decode(struct decoded *decoded, const struct http_head *head, const 
 
         if (piece > length - at)
             piece = length - at;
-        copy = mem_resize(mem_copy_bytes(bytes + at, piece), piece > 0 ? piece : 1); /* asan sees a byte too far */
+        copy = mem_resize(mem_copy_bytes(bytes + at, piece),
+                          piece > 0 ? piece : 1); /* asan sees a byte too far */
         decoded->status = http_body_decode(&body, copy, piece, &payload, &consumed);
         assert_true(payload <= consumed && consumed <= piece);
         if (decoded->status == HTTP_BODY_MORE)
@@ -111,10 +116,17 @@ static void test_chunked(void **state)
         /* trailers, RFC 9112 7.1.2 */
         {"0\r\nX-Checksum: abc\r\n\r\n", "", "X-Checksum: abc\r\n", 0},
         {"0\r\nA:b\r\nC: \t d \t\r\nE:\r\n\r\nrest", "", "A: b\r\nC: d\r\nE:\r\n", 4},
-        {"0\r\nServer-Timing: a;dur=1\r\nContent-Length: 5\r\nB: c\r\n\r\n", "", "Server-Timing: a;dur=1\r\nB: c\r\n", 0},
-        {"0\r\nTransfer-Encoding: chunked\r\nHOST: x\r\nAuthorization: x\r\nCookie: a\r\nset-cookie: a\r\n\r\n", "", "", 0},
-        {"0\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=x\r\nX-Request-Id: x\r\nX-API-Key: x\r\nX_Real_IP: x\r\n\r\n", "", "", 0},
-        {"0\r\nContent-Type: a\r\nIf-Match: a\r\nTrailer: a\r\nCache-Control: a\r\nConnection: a\r\nTE: a\r\n\r\n", "", "", 0},
+        {"0\r\nServer-Timing: a;dur=1\r\nContent-Length: 5\r\nB: c\r\n\r\n", "",
+         "Server-Timing: a;dur=1\r\nB: c\r\n", 0},
+        {"0\r\nTransfer-Encoding: chunked\r\nHOST: x\r\nAuthorization: x\r\nCookie: "
+         "a\r\nset-cookie: a\r\n\r\n",
+         "", "", 0},
+        {"0\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=x\r\nX-Request-Id: x\r\nX-API-Key: "
+         "x\r\nX_Real_IP: x\r\n\r\n",
+         "", "", 0},
+        {"0\r\nContent-Type: a\r\nIf-Match: a\r\nTrailer: a\r\nCache-Control: a\r\nConnection: "
+         "a\r\nTE: a\r\n\r\n",
+         "", "", 0},
     };
 
     (void)state;
@@ -194,7 +206,8 @@ static void test_chunked_refusals(void **state)
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         decode_all_ways(&chunked, vectors[i].bytes, vectors[i].length);
         if (whole.status != HTTP_BODY_ERROR)
-            fail_msg("%.*s: status %d", (int)vectors[i].length, vectors[i].bytes, (int)whole.status);
+            fail_msg("%.*s: status %d", (int)vectors[i].length, vectors[i].bytes,
+                     (int)whole.status);
         assert_false(whole.is_complete);
     }
 }
@@ -234,14 +247,18 @@ static void test_bounds(void **state)
 
     (void)state;
     assert_int_equal(repeat("0;", 'a', HTTP_BODY_MAX_EXTENSION_BYTES, "\r\n\r\n"), HTTP_BODY_DONE);
-    assert_int_equal(repeat("0;", 'a', HTTP_BODY_MAX_EXTENSION_BYTES + 1, "\r\n\r\n"), HTTP_BODY_ERROR);
-    assert_int_equal(repeat("0\r\na:", 'a', HTTP_BODY_MAX_TRAILER_BYTES - 6, "\r\n\r\n"), HTTP_BODY_DONE);
-    assert_int_equal(repeat("0\r\na:", 'a', HTTP_BODY_MAX_TRAILER_BYTES - 5, "\r\n\r\n"), HTTP_BODY_ERROR);
+    assert_int_equal(repeat("0;", 'a', HTTP_BODY_MAX_EXTENSION_BYTES + 1, "\r\n\r\n"),
+                     HTTP_BODY_ERROR);
+    assert_int_equal(repeat("0\r\na:", 'a', HTTP_BODY_MAX_TRAILER_BYTES - 6, "\r\n\r\n"),
+                     HTTP_BODY_DONE);
+    assert_int_equal(repeat("0\r\na:", 'a', HTTP_BODY_MAX_TRAILER_BYTES - 5, "\r\n\r\n"),
+                     HTTP_BODY_ERROR);
     assert_int_equal(repeat("0\r\nHost:", 'a', HTTP_BODY_MAX_TRAILER_BYTES, ""), HTTP_BODY_ERROR);
     assert_int_equal(repeat("0\r\n", 'a', HTTP_BODY_MAX_TRAILER_BYTES + 1, ""), HTTP_BODY_ERROR);
     /* the bound is for the body, not for one line */
     for (size_t i = 0; i < 50; i++)
-        length += (size_t)snprintf(bytes + length, sizeof(bytes) - length, "1;%0*d\r\nx\r\n", 100, 0);
+        length +=
+            (size_t)snprintf(bytes + length, sizeof(bytes) - length, "1;%0*d\r\nx\r\n", 100, 0);
     decode(&whole, &chunked, bytes, length, length, length);
     assert_int_equal(whole.status, HTTP_BODY_ERROR);
 }
@@ -275,8 +292,9 @@ static void test_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunked),   cmocka_unit_test(test_chunked_refusals), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_bounds),    cmocka_unit_test(test_length),
+        cmocka_unit_test(test_chunked),   cmocka_unit_test(test_chunked_refusals),
+        cmocka_unit_test(test_truncated), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,10 +23,12 @@ const struct http_limits http_support_limits = {
 static void give(struct parsed *parsed, enum parsed_kind kind, size_t length)
 {
     if (kind == PARSED_REQUEST)
-        parsed->status = http_parser_request(&parsed->parser, parsed->bytes, length, &parsed->request, &parsed->consumed);
+        parsed->status = http_parser_request(&parsed->parser, parsed->bytes, length,
+                                             &parsed->request, &parsed->consumed);
     else
-        parsed->status = http_parser_response(&parsed->parser, parsed->bytes, length, kind == PARSED_RESPONSE_TO_HEAD,
-                                              &parsed->response, &parsed->consumed);
+        parsed->status = http_parser_response(&parsed->parser, parsed->bytes, length,
+                                              kind == PARSED_RESPONSE_TO_HEAD, &parsed->response,
+                                              &parsed->consumed);
     parsed->error_status = parsed->parser.error_status;
     parsed->error_reason = parsed->parser.error_reason;
 }
@@ -67,13 +69,15 @@ void parsed_clear(struct parsed *parsed)
 
 static bool heads_equal(const struct http_head *a, const struct http_head *b)
 {
-    if (!slice_equal(a->bytes, b->bytes) || a->minor_version != b->minor_version || a->field_count != b->field_count ||
-        a->framing != b->framing || a->content_length != b->content_length || a->keep_alive != b->keep_alive ||
-        a->has_upgrade != b->has_upgrade || a->has_te_trailers != b->has_te_trailers || a->repeated != b->repeated ||
-        memcmp(a->first, b->first, sizeof(a->first)) != 0)
+    if (!slice_equal(a->bytes, b->bytes) || a->minor_version != b->minor_version ||
+        a->field_count != b->field_count || a->framing != b->framing ||
+        a->content_length != b->content_length || a->keep_alive != b->keep_alive ||
+        a->has_upgrade != b->has_upgrade || a->has_te_trailers != b->has_te_trailers ||
+        a->repeated != b->repeated || memcmp(a->first, b->first, sizeof(a->first)) != 0)
         return false;
     for (size_t i = 0; i < a->field_count; i++) {
-        if (!slice_equal(a->fields[i].name, b->fields[i].name) || !slice_equal(a->fields[i].value, b->fields[i].value) ||
+        if (!slice_equal(a->fields[i].name, b->fields[i].name) ||
+            !slice_equal(a->fields[i].value, b->fields[i].value) ||
             a->fields[i].id != b->fields[i].id || a->fields[i].is_hop != b->fields[i].is_hop)
             return false;
     }
@@ -87,10 +91,13 @@ bool parsed_equal(const struct parsed *a, const struct parsed *b)
     if (a->status != HTTP_PARSER_HEAD)
         return true;
     if (a->parser.is_response)
-        return a->response.status == b->response.status && slice_equal(a->response.reason, b->response.reason) &&
+        return a->response.status == b->response.status &&
+               slice_equal(a->response.reason, b->response.reason) &&
                heads_equal(&a->response.head, &b->response.head);
-    return slice_equal(a->request.method, b->request.method) && slice_equal(a->request.target, b->request.target) &&
-           slice_equal(a->request.path, b->request.path) && slice_equal(a->request.path_query, b->request.path_query) &&
+    return slice_equal(a->request.method, b->request.method) &&
+           slice_equal(a->request.target, b->request.target) &&
+           slice_equal(a->request.path, b->request.path) &&
+           slice_equal(a->request.path_query, b->request.path_query) &&
            slice_equal(a->request.host, b->request.host) && a->request.form == b->request.form &&
            heads_equal(&a->request.head, &b->request.head);
 }
@@ -107,10 +114,11 @@ static void check_cut(const struct parsed *whole,
 
     parsed_init(&other, kind, limits, bytes, length, cuts, cut_count);
     if (!parsed_equal(whole, &other)) {
-        print_error("cut at %zu (%zu cuts) of \"%.*s\": status %d error %d (%s), whole: status %d error %d (%s)\n",
+        print_error("cut at %zu (%zu cuts) of \"%.*s\": status %d error %d (%s), whole: status %d "
+                    "error %d (%s)\n",
                     cuts[0], cut_count, (int)length, bytes, (int)other.status, other.error_status,
-                    other.error_reason != NULL ? other.error_reason : "", (int)whole->status, whole->error_status,
-                    whole->error_reason != NULL ? whole->error_reason : "");
+                    other.error_reason != NULL ? other.error_reason : "", (int)whole->status,
+                    whole->error_status, whole->error_reason != NULL ? whole->error_reason : "");
         fail();
     }
     parsed_clear(&other);

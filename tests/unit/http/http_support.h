@@ -27,7 +27,11 @@ struct parsed {
     struct http_response_head response;
 };
 
-enum parsed_kind { PARSED_REQUEST, PARSED_RESPONSE, PARSED_RESPONSE_TO_HEAD };
+enum parsed_kind {
+    PARSED_REQUEST,
+    PARSED_RESPONSE,
+    PARSED_RESPONSE_TO_HEAD
+};
 
 extern const struct http_limits http_support_limits;
 

@@ -3,8 +3,6 @@
  * Names: the byte classes against the grammar, each field kind found under its
  * own name only, lists, reasons.
  */
-#include "kamiyo/http/message.h"
-
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +11,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "kamiyo/http/message.h"
 
 #include "http/http_internal.h"
 
@@ -30,8 +30,10 @@ static void test_byte_classes(void **state)
         char c = (char)byte;
 
         assert_int_equal(http_byte_is(c, HTTP_BYTE_TOKEN), is_alnum || in(byte, "!#$%&'*+-.^_`|~"));
-        assert_int_equal(http_byte_is(c, HTTP_BYTE_TARGET), byte > 0x20 && byte < 0x7f && byte != '#');
-        assert_int_equal(http_byte_is(c, HTTP_BYTE_VALUE), byte == '\t' || (byte >= 0x20 && byte != 0x7f));
+        assert_int_equal(http_byte_is(c, HTTP_BYTE_TARGET),
+                         byte > 0x20 && byte < 0x7f && byte != '#');
+        assert_int_equal(http_byte_is(c, HTTP_BYTE_VALUE),
+                         byte == '\t' || (byte >= 0x20 && byte != 0x7f));
         assert_int_equal(http_byte_is(c, HTTP_BYTE_HOST), is_alnum || in(byte, "-._~%!$&'()*+;="));
         assert_int_equal(http_byte_is(c, HTTP_BYTE_HEX), is_ascii && isxdigit(byte) != 0);
     }

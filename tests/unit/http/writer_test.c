@@ -3,8 +3,6 @@
  * Heads out: the whole text of what is written, from heads that came through
  * the parser.
  */
-#include "kamiyo/http/writer.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +10,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "kamiyo/http/writer.h"
 
 #include "http_support.h"
 
@@ -44,14 +44,19 @@ static void check(const char *expected)
 static void test_request(void **state)
 {
     (void)state;
-    parse(PARSED_REQUEST, "POST /a?b HTTP/1.1\r\nA: 1\r\nhost: h:80\r\nCookie: x\r\nContent-length: 007\r\nCOOKIE: y\r\n"
-                          "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n"
-                          "Via: 1.1 other\r\nTE: gzip\r\nUpgrade: h2c\r\nProxy-Authorization: x\r\n"
-                          "Expect: 100-continue\r\nX-Request-Id: forged\r\nEmpty:\r\nObs: \xff\r\n\r\n");
+    parse(PARSED_REQUEST,
+          "POST /a?b HTTP/1.1\r\nA: 1\r\nhost: h:80\r\nCookie: x\r\nContent-length: 007\r\nCOOKIE: "
+          "y\r\n"
+          "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: "
+          "keep-alive\r\n"
+          "Via: 1.1 other\r\nTE: gzip\r\nUpgrade: h2c\r\nProxy-Authorization: x\r\n"
+          "Expect: 100-continue\r\nX-Request-Id: forged\r\nEmpty:\r\nObs: \xff\r\n\r\n");
     http_writer_request(&out, &parsed.request, &untrusted);
     check("POST /a?b HTTP/1.1\r\nHost: h:80\r\nA: 1\r\nCookie: x\r\nCOOKIE: y\r\nVia: 1.1 other\r\n"
-          "Expect: 100-continue\r\nEmpty: \r\nObs: \xff\r\nContent-Length: 7\r\nVia: 1.1 kamiyo-gateway\r\n"
-          "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h:80\r\nX-Request-Id: id-1\r\n\r\n");
+          "Expect: 100-continue\r\nEmpty: \r\nObs: \xff\r\nContent-Length: 7\r\nVia: 1.1 "
+          "kamiyo-gateway\r\n"
+          "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "
+          "h:80\r\nX-Request-Id: id-1\r\n\r\n");
 }
 
 static void test_request_http10(void **state)
@@ -59,17 +64,21 @@ static void test_request_http10(void **state)
     (void)state;
     parse(PARSED_REQUEST, "GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n");
     http_writer_request(&out, &parsed.request, &untrusted);
-    check("GET / HTTP/1.1\r\nHost: api:8000\r\nVia: 1.0 kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
+    check("GET / HTTP/1.1\r\nHost: api:8000\r\nVia: 1.0 kamiyo-gateway\r\nX-Forwarded-For: "
+          "9.9.9.9\r\n"
           "X-Forwarded-Proto: http\r\nX-Request-Id: id-1\r\n\r\n");
 }
 
 static void test_request_claims(void **state)
 {
     static const struct slice removed[] = {{"X-Auth-User", 11}, {"x-auth-tier", 11}};
-    static const char bytes[] = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\nX-Real-IP: 1\r\n"
-                                "CF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\n"
-                                "X-Forwarded-Port: 443\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\nX-auth-user: root\r\n"
-                                "X-Auth-Tier: pro\r\nX_Forwarded_For: 1\r\ntraceparent: t\r\n\r\n";
+    static const char bytes[] =
+        "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\nForwarded: "
+        "for=1.1.1.1\r\nX-Real-IP: 1\r\n"
+        "CF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "
+        "e\r\n"
+        "X-Forwarded-Port: 443\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\nX-auth-user: root\r\n"
+        "X-Auth-Tier: pro\r\nX_Forwarded_For: 1\r\ntraceparent: t\r\n\r\n";
     struct http_forwarding forwarding = untrusted;
 
     (void)state;
@@ -77,16 +86,20 @@ static void test_request_claims(void **state)
     forwarding.removed_names = removed;
     forwarding.removed_count = 2;
     http_writer_request(&out, &parsed.request, &forwarding);
-    check("GET / HTTP/1.1\r\nHost: h\r\ntraceparent: t\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
+    check("GET / HTTP/1.1\r\nHost: h\r\ntraceparent: t\r\nVia: 1.1 "
+          "kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
           "X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Request-Id: id-1\r\n\r\n");
 
     parse(PARSED_REQUEST, bytes);
     forwarding = untrusted;
     forwarding.is_peer_trusted = true;
     http_writer_request(&out, &parsed.request, &forwarding);
-    check("GET / HTTP/1.1\r\nHost: h\r\nForwarded: for=1.1.1.1\r\nX-Real-IP: 1\r\nCF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\n"
-          "X-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: 443\r\nX-auth-user: root\r\nX-Auth-Tier: pro\r\n"
-          "traceparent: t\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 9.9.9.9\r\n"
+    check("GET / HTTP/1.1\r\nHost: h\r\nForwarded: for=1.1.1.1\r\nX-Real-IP: "
+          "1\r\nCF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\n"
+          "X-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: "
+          "443\r\nX-auth-user: root\r\nX-Auth-Tier: pro\r\n"
+          "traceparent: t\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, "
+          "3.3.3.3, 9.9.9.9\r\n"
           "X-Request-Id: id-1\r\n\r\n");
 }
 
@@ -97,11 +110,14 @@ static void test_request_targets(void **state)
     http_writer_request(&out, &parsed.request, &untrusted);
     check("GET /?q HTTP/1.1\r\nHost: x.y\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
           "X-Forwarded-Proto: http\r\nX-Forwarded-Host: x.y\r\nX-Request-Id: id-1\r\n\r\n");
-    parse(PARSED_REQUEST, "OPTIONS http://x.y HTTP/1.1\r\nHost: x.y\r\nMax-Forwards: 2\r\nTransfer-Encoding: CHUNKED\r\n"
+    parse(PARSED_REQUEST, "OPTIONS http://x.y HTTP/1.1\r\nHost: x.y\r\nMax-Forwards: "
+                          "2\r\nTransfer-Encoding: CHUNKED\r\n"
                           "TE: trailers, deflate;q=0.5\r\n\r\n");
     http_writer_request(&out, &parsed.request, &untrusted);
-    check("OPTIONS * HTTP/1.1\r\nHost: x.y\r\nTransfer-Encoding: chunked\r\nMax-Forwards: 1\r\nVia: 1.1 kamiyo-gateway\r\n"
-          "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x.y\r\nX-Request-Id: id-1\r\n"
+    check("OPTIONS * HTTP/1.1\r\nHost: x.y\r\nTransfer-Encoding: chunked\r\nMax-Forwards: "
+          "1\r\nVia: 1.1 kamiyo-gateway\r\n"
+          "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "
+          "x.y\r\nX-Request-Id: id-1\r\n"
           "Connection: TE\r\nTE: trailers\r\n\r\n");
 }
 
@@ -110,11 +126,14 @@ static void test_request_tunnel(void **state)
     struct http_forwarding forwarding = untrusted;
 
     (void)state;
-    parse(PARSED_REQUEST, "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n");
+    parse(PARSED_REQUEST, "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: "
+                          "websocket\r\nSec-WebSocket-Version: 13\r\n\r\n");
     forwarding.tunnel = SLICE("websocket");
     http_writer_request(&out, &parsed.request, &forwarding);
-    check("GET /ws HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Version: 13\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
-          "X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Request-Id: id-1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check("GET /ws HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Version: 13\r\nVia: 1.1 "
+          "kamiyo-gateway\r\nX-Forwarded-For: 9.9.9.9\r\n"
+          "X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Request-Id: id-1\r\nConnection: "
+          "upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
 
 static void test_overflow(void **state)
@@ -142,37 +161,50 @@ static void test_response(void **state)
         .replaces_limit_fields = true,
         .replaces_ratelimit_fields = true,
     };
-    static const char bytes[] = "HTTP/1.0 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n"
-                                "Set-Cookie: b\r\nX-RateLimit-Limit: 5\r\nRateLimit: x\r\nRetry-After: 1\r\nKeep-Alive: 1\r\n"
-                                "Trailer: X\r\nX-Request-Id: up\r\nProxy-Authenticate: x\r\nVia: 1.0 o\r\n\r\n";
+    static const char bytes[] =
+        "HTTP/1.0 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nConnection: close, X-Hop\r\nX-Hop: "
+        "1\r\n"
+        "Set-Cookie: b\r\nX-RateLimit-Limit: 5\r\nRateLimit: x\r\nRetry-After: 1\r\nKeep-Alive: "
+        "1\r\n"
+        "Trailer: X\r\nX-Request-Id: up\r\nProxy-Authenticate: x\r\nVia: 1.0 o\r\n\r\n";
 
     (void)state;
     parse(PARSED_RESPONSE, bytes);
     http_writer_response(&out, &parsed.response, &delivery);
-    check("HTTP/1.1 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nRetry-After: 1\r\nTrailer: X\r\nVia: 1.0 o\r\n"
-          "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nTransfer-Encoding: chunked\r\nVia: 1.0 kamiyo-gateway\r\nX-Request-Id: id-1\r\n"
+    check("HTTP/1.1 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nRetry-After: "
+          "1\r\nTrailer: X\r\nVia: 1.0 o\r\n"
+          "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nTransfer-Encoding: chunked\r\nVia: 1.0 "
+          "kamiyo-gateway\r\nX-Request-Id: id-1\r\n"
           "X-RateLimit-Limit: 10\r\n\r\n");
     parse(PARSED_RESPONSE, bytes);
-    delivery = (struct http_delivery){.client_minor_version = 0, .framing = HTTP_FRAMING_UNTIL_CLOSE};
+    delivery =
+        (struct http_delivery){.client_minor_version = 0, .framing = HTTP_FRAMING_UNTIL_CLOSE};
     http_writer_response(&out, &parsed.response, &delivery);
-    check("HTTP/1.1 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-RateLimit-Limit: 5\r\nRateLimit: x\r\n"
-          "Retry-After: 1\r\nX-Request-Id: up\r\nVia: 1.0 o\r\nVia: 1.0 kamiyo-gateway\r\nConnection: close\r\n\r\n");
+    check("HTTP/1.1 200 Fine\r\nServer: u\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-RateLimit-Limit: "
+          "5\r\nRateLimit: x\r\n"
+          "Retry-After: 1\r\nX-Request-Id: up\r\nVia: 1.0 o\r\nVia: 1.0 "
+          "kamiyo-gateway\r\nConnection: close\r\n\r\n");
     parse(PARSED_RESPONSE, "HTTP/1.1 204\r\nDate: x\r\nContent-Length: 3\r\n\r\n");
-    delivery = (struct http_delivery){.client_minor_version = 0, .keep_alive = true, .date = SLICE("y")};
+    delivery =
+        (struct http_delivery){.client_minor_version = 0, .keep_alive = true, .date = SLICE("y")};
     http_writer_response(&out, &parsed.response, &delivery);
     check("HTTP/1.1 204 \r\nDate: x\r\nVia: 1.1 kamiyo-gateway\r\nConnection: keep-alive\r\n\r\n");
 }
 
 static void test_response_tunnel_and_interim(void **state)
 {
-    struct http_delivery delivery = {.client_minor_version = 1, .keep_alive = true, .tunnel = SLICE("websocket")};
+    struct http_delivery delivery = {
+        .client_minor_version = 1, .keep_alive = true, .tunnel = SLICE("websocket")};
 
     (void)state;
-    parse(PARSED_RESPONSE, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n");
+    parse(PARSED_RESPONSE, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+                           "websocket\r\nSec-WebSocket-Accept: x\r\n\r\n");
     http_writer_response(&out, &parsed.response, &delivery);
-    check("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nVia: 1.1 kamiyo-gateway\r\nConnection: upgrade\r\n"
+    check("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nVia: 1.1 "
+          "kamiyo-gateway\r\nConnection: upgrade\r\n"
           "Upgrade: websocket\r\n\r\n");
-    parse(PARSED_RESPONSE, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nContent-Length: 0\r\n\r\n");
+    parse(PARSED_RESPONSE,
+          "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nContent-Length: 0\r\n\r\n");
     http_writer_interim(&out, &parsed.response);
     check("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
 }
@@ -198,10 +230,12 @@ static void test_plan(void **state)
         {1, false, 200, HTTP_FRAMING_UNTIL_CLOSE, false, true, HTTP_FRAMING_CHUNKED, false, true},
         {0, true, 200, HTTP_FRAMING_LENGTH, true, true, HTTP_FRAMING_LENGTH, true, true},
         {0, true, 200, HTTP_FRAMING_CHUNKED, false, true, HTTP_FRAMING_UNTIL_CLOSE, false, true},
-        {0, true, 200, HTTP_FRAMING_UNTIL_CLOSE, false, true, HTTP_FRAMING_UNTIL_CLOSE, false, true},
+        {0, true, 200, HTTP_FRAMING_UNTIL_CLOSE, false, true, HTTP_FRAMING_UNTIL_CLOSE, false,
+         true},
         {1, true, 304, HTTP_FRAMING_NONE, true, true, HTTP_FRAMING_LENGTH, true, false},
         {1, true, 304, HTTP_FRAMING_NONE, false, true, HTTP_FRAMING_NONE, true, false},
-        {1, true, 200, HTTP_FRAMING_NONE, true, true, HTTP_FRAMING_LENGTH, true, false}, /* to HEAD */
+        {1, true, 200, HTTP_FRAMING_NONE, true, true, HTTP_FRAMING_LENGTH, true,
+         false}, /* to HEAD */
         {1, true, 204, HTTP_FRAMING_NONE, true, true, HTTP_FRAMING_NONE, true, false},
         {0, true, 204, HTTP_FRAMING_NONE, false, true, HTTP_FRAMING_NONE, true, false},
         {1, true, 101, HTTP_FRAMING_NONE, true, true, HTTP_FRAMING_NONE, true, false},
@@ -209,13 +243,17 @@ static void test_plan(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-        struct http_request_head request = {.head = {.minor_version = vectors[i].minor, .keep_alive = vectors[i].client_keeps}};
+        struct http_request_head request = {
+            .head = {.minor_version = vectors[i].minor, .keep_alive = vectors[i].client_keeps}};
         struct http_response_head response = {
             .status = vectors[i].status,
-            .head = {.framing = vectors[i].from, .has_content_length = vectors[i].has_content_length, .content_length = 9}};
+            .head = {.framing = vectors[i].from,
+                     .has_content_length = vectors[i].has_content_length,
+                     .content_length = 9}};
         struct http_delivery delivery = {0};
 
-        assert_int_equal(http_delivery_plan(&delivery, &request, &response, vectors[i].may), vectors[i].has_body);
+        assert_int_equal(http_delivery_plan(&delivery, &request, &response, vectors[i].may),
+                         vectors[i].has_body);
         assert_int_equal(delivery.framing, vectors[i].to);
         assert_int_equal(delivery.keep_alive, vectors[i].keep_alive);
         assert_int_equal(delivery.client_minor_version, vectors[i].minor);
@@ -229,7 +267,11 @@ static void test_chunks(void **state)
     static const struct {
         size_t payload;
         const char *head;
-    } vectors[] = {{1, "1\r\n"}, {15, "f\r\n"}, {16, "10\r\n"}, {65536, "10000\r\n"}, {SIZE_MAX, "ffffffffffffffff\r\n"}};
+    } vectors[] = {{1, "1\r\n"},
+                   {15, "f\r\n"},
+                   {16, "10\r\n"},
+                   {65536, "10000\r\n"},
+                   {SIZE_MAX, "ffffffffffffffff\r\n"}};
     char head[HTTP_WRITER_CHUNK_SIZE];
 
     (void)state;
@@ -250,16 +292,11 @@ static void test_chunks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request),
-        cmocka_unit_test(test_request_http10),
-        cmocka_unit_test(test_request_claims),
-        cmocka_unit_test(test_request_targets),
-        cmocka_unit_test(test_request_tunnel),
-        cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_response),
-        cmocka_unit_test(test_response_tunnel_and_interim),
-        cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_request),        cmocka_unit_test(test_request_http10),
+        cmocka_unit_test(test_request_claims), cmocka_unit_test(test_request_targets),
+        cmocka_unit_test(test_request_tunnel), cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_response),       cmocka_unit_test(test_response_tunnel_and_interim),
+        cmocka_unit_test(test_plan),           cmocka_unit_test(test_chunks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

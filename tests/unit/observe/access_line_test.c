@@ -2,8 +2,6 @@
 /*
  * Access-log lines as text: both formats, masking, escaping, cutting.
  */
-#include "observe/access_line.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +10,8 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+
+#include "observe/access_line.h"
 
 static const struct access_record usual = {
     .wall_us = INT64_C(1795505159123456),
@@ -52,20 +52,30 @@ static void format(enum access_log_format as, const struct access_record *record
 
 static void test_json(void **state)
 {
-    static const struct access_record nothing = {.upstream_us = -1, .remaining = -1, .reason = {"client_closed", 13}};
+    static const struct access_record nothing = {
+        .upstream_us = -1, .remaining = -1, .reason = {"client_closed", 13}};
 
     (void)state;
     format(ACCESS_LOG_JSON, &usual);
-    assert_string_equal(line, "{\"time\":\"2026-11-24T07:25:59.123Z\",\"request_id\":\"req-1\",\"client_ip\":\"192.0.2.1\","
-                              "\"method\":\"GET\",\"path\":\"/exploits?page=1\",\"status\":200,\"bytes_in\":0,\"bytes_out\":1234,"
-                              "\"duration_ms\":12.345,\"upstream_ms\":11.002,\"retries\":1,\"limit_ms\":0.007,\"tier\":\"pro\","
-                              "\"user\":\"user:1\",\"route\":\"default\",\"decision\":\"allowed\",\"mode\":\"redis\",\"remaining\":34,"
+    assert_string_equal(line, "{\"time\":\"2026-11-24T07:25:59.123Z\",\"request_id\":\"req-1\","
+                              "\"client_ip\":\"192.0.2.1\","
+                              "\"method\":\"GET\",\"path\":\"/"
+                              "exploits?page=1\",\"status\":200,\"bytes_in\":0,\"bytes_out\":1234,"
+                              "\"duration_ms\":12.345,\"upstream_ms\":11.002,\"retries\":1,\"limit_"
+                              "ms\":0.007,\"tier\":\"pro\","
+                              "\"user\":\"user:1\",\"route\":\"default\",\"decision\":\"allowed\","
+                              "\"mode\":\"redis\",\"remaining\":34,"
                               "\"user_agent\":\"curl/8.0\",\"reason\":null}\n");
     format(ACCESS_LOG_JSON, &nothing);
-    assert_string_equal(line, "{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":null,\"client_ip\":null,\"method\":null,"
-                              "\"path\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,\"duration_ms\":0.000,\"upstream_ms\":null,"
-                              "\"retries\":0,\"limit_ms\":0.000,\"tier\":null,\"user\":null,\"route\":null,\"decision\":null,"
-                              "\"mode\":null,\"remaining\":null,\"user_agent\":null,\"reason\":\"client_closed\"}\n");
+    assert_string_equal(
+        line,
+        "{\"time\":\"1970-01-01T00:00:00.000Z\",\"request_id\":null,\"client_ip\":null,\"method\":"
+        "null,"
+        "\"path\":null,\"status\":0,\"bytes_in\":0,\"bytes_out\":0,\"duration_ms\":0.000,"
+        "\"upstream_ms\":null,"
+        "\"retries\":0,\"limit_ms\":0.000,\"tier\":null,\"user\":null,\"route\":null,\"decision\":"
+        "null,"
+        "\"mode\":null,\"remaining\":null,\"user_agent\":null,\"reason\":\"client_closed\"}\n");
 }
 
 static void test_combined(void **state)
@@ -74,11 +84,13 @@ static void test_combined(void **state)
 
     (void)state;
     format(ACCESS_LOG_COMBINED, &record);
-    assert_string_equal(line, "192.0.2.1 - user:1 [24/Nov/2026:07:25:59 +0000] \"GET /exploits?page=1 HTTP/1.1\" 200 1234 "
+    assert_string_equal(line, "192.0.2.1 - user:1 [24/Nov/2026:07:25:59 +0000] \"GET "
+                              "/exploits?page=1 HTTP/1.1\" 200 1234 "
                               "\"https://kamiyo.ai/\" \"curl/8.0\"\n");
     record = (struct access_record){.user_agent = SLICE("a\"b\\\n\x80")};
     format(ACCESS_LOG_COMBINED, &record);
-    assert_string_equal(line, "- - - [01/Jan/1970:00:00:00 +0000] \"-\" 0 0 \"-\" \"a\\\"b\\\\\\x0a\\x80\"\n");
+    assert_string_equal(
+        line, "- - - [01/Jan/1970:00:00:00 +0000] \"-\" 0 0 \"-\" \"a\\\"b\\\\\\x0a\\x80\"\n");
 }
 
 static void test_clock(void **state)
@@ -133,7 +145,8 @@ static void test_mask(void **state)
     }
 }
 
-/* Whatever a client sends, the line is one line of valid JSON that a pipe takes whole, and no secret is in it. */
+/* Whatever a client sends, the line is one line of valid JSON that a pipe takes whole, and no
+ * secret is in it. */
 static void test_hostile(void **state)
 {
     static char target[40000];
@@ -145,7 +158,12 @@ static void test_hostile(void **state)
             struct access_record record = usual;
             json_t *json;
 
-            memset(agent, kind == 0 ? 'a' : kind == 1 ? '\x01' : kind == 2 ? '"' : '\xff', sizeof(agent));
+            memset(agent,
+                   kind == 0   ? 'a'
+                   : kind == 1 ? '\x01'
+                   : kind == 2 ? '"'
+                               : '\xff',
+                   sizeof(agent));
             memset(target, kind == 3 ? '\xc3' : 'a', sizeof(target));
             memcpy(target, "/?key=hunter2&token=hunter2&", length < 28 ? length : 28);
             if (kind == 2) {

@@ -3,8 +3,6 @@
  * The access log as a whole: whole lines from several workers, a reader that
  * does not read, sampling, reopening, reloading.
  */
-#include "kamiyo/observe/access_log.h"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,6 +18,7 @@
 #include <cmocka.h>
 
 #include "kamiyo/base/clock.h"
+#include "kamiyo/observe/access_log.h"
 #include "kamiyo/observe/metrics.h"
 
 static char directory[] = "/tmp/access_log_test.XXXXXX";
@@ -28,13 +27,17 @@ static char moved[80];
 
 static struct access_record record_of(const char *id)
 {
-    return (struct access_record){.request_id = slice_of(id), .upstream_us = -1, .remaining = -1, .status = 200};
+    return (struct access_record){
+        .request_id = slice_of(id), .upstream_us = -1, .remaining = -1, .status = 200};
 }
 
 static struct access_log_options options_of(char *file)
 {
-    return (struct access_log_options){
-        .is_enabled = true, .file = file, .format = ACCESS_LOG_JSON, .sample = 1, .denied_always = true};
+    return (struct access_log_options){.is_enabled = true,
+                                       .file = file,
+                                       .format = ACCESS_LOG_JSON,
+                                       .sample = 1,
+                                       .denied_always = true};
 }
 
 static char *read_file(const char *name)
@@ -214,7 +217,8 @@ static void *write_lines(void *arg)
     return NULL;
 }
 
-/* A pipe with a slow reader: each line that arrives is whole, and what does not arrive was counted. */
+/* A pipe with a slow reader: each line that arrives is whole, and what does not arrive was counted.
+ */
 static void test_pipe(void **state)
 {
     static char seen[16 << 20];
@@ -231,14 +235,17 @@ static void test_pipe(void **state)
     log = access_log_create(&options, THREADS, NULL);
     assert_non_null(log);
     for (size_t i = 0; i < THREADS; i++) {
-        workers[i] = (struct worker){access_log_shard(log, i), metrics_shard(metrics, i), (char)('a' + i), 0};
+        workers[i] = (struct worker){access_log_shard(log, i), metrics_shard(metrics, i),
+                                     (char)('a' + i), 0};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, write_lines, &workers[i]), 0);
     }
     for (size_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_join(workers[i].thread, NULL), 0); /* nobody reads, and nobody waits for it */
+        assert_int_equal(pthread_join(workers[i].thread, NULL),
+                         0); /* nobody reads, and nobody waits for it */
     for (int quiet = 0; quiet < 4;) {
         struct pollfd ready = {.fd = reader, .events = POLLIN};
-        ssize_t got = poll(&ready, 1, 100) > 0 ? read(reader, seen + length, sizeof(seen) - length - 1) : 0;
+        ssize_t got =
+            poll(&ready, 1, 100) > 0 ? read(reader, seen + length, sizeof(seen) - length - 1) : 0;
 
         for (size_t i = 0; i < THREADS; i++)
             access_log_flush(workers[i].shard); /* the threads have ended */
@@ -252,7 +259,8 @@ static void test_pipe(void **state)
         assert_int_equal(end - line, strchr(seen, '\n') - seen);
     }
     assert_int_equal(seen[length - 1], '\n');
-    assert_int_equal(count_lines(seen) + (size_t)metrics_sum(metrics, METRICS_ACCESS_LOG_DROPPED), THREADS * LINES);
+    assert_int_equal(count_lines(seen) + (size_t)metrics_sum(metrics, METRICS_ACCESS_LOG_DROPPED),
+                     THREADS * LINES);
     assert_true(metrics_sum(metrics, METRICS_ACCESS_LOG_DROPPED) > 0);
     close(reader);
     access_log_destroy(&log);
@@ -288,8 +296,9 @@ static void test_stuck_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file), cmocka_unit_test(test_refused_file), cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_pipe), cmocka_unit_test(test_stuck_end),
+        cmocka_unit_test(test_file),      cmocka_unit_test(test_refused_file),
+        cmocka_unit_test(test_sample),    cmocka_unit_test(test_pipe),
+        cmocka_unit_test(test_stuck_end),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -3,8 +3,6 @@
  * Metrics: what is counted is what is read, over shards and threads; the text
  * form; the bound on combinations.
  */
-#include "kamiyo/observe/metrics.h"
-
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,11 +13,15 @@
 #include <cmocka.h>
 
 #include "kamiyo/base/mem.h"
+#include "kamiyo/observe/metrics.h"
 
 static char *render(struct metrics *metrics)
 {
-    static const struct metrics_gauges gauges = {
-        .is_redis_up = true, .store_keys = 7, .store_bytes = 8192, .version = "1.2.3", .commit = "a\"b\\c\n"};
+    static const struct metrics_gauges gauges = {.is_redis_up = true,
+                                                 .store_keys = 7,
+                                                 .store_bytes = 8192,
+                                                 .version = "1.2.3",
+                                                 .commit = "a\"b\\c\n"};
     size_t length;
     char *text = metrics_render(metrics, &gauges, &length);
 
@@ -44,14 +46,17 @@ static void test_values(void **state)
     metrics_add(metrics_shard(metrics, 2), METRICS_REDIS_COMMANDS, 9);
     assert_int_equal(metrics_sum(metrics, METRICS_CLIENT_CONNECTIONS), 3);
     text = render(metrics);
-    assert_has(text, "# TYPE kamiyo_gateway_connections gauge\nkamiyo_gateway_connections{side=\"client\"} 3\n"
-                     "kamiyo_gateway_connections{side=\"upstream\"} 0\n");
+    assert_has(
+        text,
+        "# TYPE kamiyo_gateway_connections gauge\nkamiyo_gateway_connections{side=\"client\"} 3\n"
+        "kamiyo_gateway_connections{side=\"upstream\"} 0\n");
     assert_has(text, "\nkamiyo_gateway_redis_commands_total 9\n");
     assert_has(text, "\nkamiyo_gateway_access_log_dropped_total 0\n");
     assert_has(text, "\nkamiyo_gateway_redis_up 1\n");
     assert_has(text, "\nkamiyo_gateway_store_keys 7\n");
     assert_has(text, "\nkamiyo_gateway_store_bytes 8192\n");
-    assert_has(text, "\nkamiyo_gateway_build_info{version=\"1.2.3\",commit=\"a\\\"b\\\\c\\n\"} 1\n");
+    assert_has(text,
+               "\nkamiyo_gateway_build_info{version=\"1.2.3\",commit=\"a\\\"b\\\\c\\n\"} 1\n");
     mem_free(text);
     metrics_destroy(&metrics);
     assert_null(metrics);
@@ -71,25 +76,33 @@ static void test_counters(void **state)
         metrics_count_request(shard, 200, SLICE("default"), SLICE("free"));
         metrics_count_request(shard, 429, SLICE("default"), SLICE("free"));
         metrics_count_request(shard, 0, SLICE(""), SLICE(""));
-        metrics_count_decision(shard, SLICE("allowed"), SLICE("redis"), SLICE("free"), SLICE("minute"));
-        metrics_count_decision(shard, SLICE("denied"), SLICE("redis"), SLICE("free"), SLICE("minute"));
+        metrics_count_decision(shard, SLICE("allowed"), SLICE("redis"), SLICE("free"),
+                               SLICE("minute"));
+        metrics_count_decision(shard, SLICE("denied"), SLICE("redis"), SLICE("free"),
+                               SLICE("minute"));
     }
     /* Not one label more or less, though joined they would be the same. */
     metrics_count_request(metrics_shard(metrics, 0), 200, SLICE("defaultf"), SLICE("ree"));
-    metrics_count_request(metrics_shard(metrics, 1), 200, SLICE("a-long-route-name-1"), SLICE("free"));
-    metrics_count_request(metrics_shard(metrics, 1), 200, SLICE("a-long-ROUTE-name-1"), SLICE("free"));
+    metrics_count_request(metrics_shard(metrics, 1), 200, SLICE("a-long-route-name-1"),
+                          SLICE("free"));
+    metrics_count_request(metrics_shard(metrics, 1), 200, SLICE("a-long-ROUTE-name-1"),
+                          SLICE("free"));
     metrics_count_upstream_error(metrics_shard(metrics, 1), "connect");
     metrics_count_redis_error(metrics_shard(metrics, 1), "read only");
     metrics_count_reload(metrics_shard(metrics, 1), "success");
     text = render(metrics);
-    assert_has(text, "# TYPE kamiyo_gateway_requests_total counter\n"
-                     "kamiyo_gateway_requests_total{status=\"none\",route=\"\",tier=\"\"} 2\n"
-                     "kamiyo_gateway_requests_total{status=\"200\",route=\"a-long-ROUTE-name-1\",tier=\"free\"} 1\n"
-                     "kamiyo_gateway_requests_total{status=\"200\",route=\"a-long-route-name-1\",tier=\"free\"} 1\n"
-                     "kamiyo_gateway_requests_total{status=\"200\",route=\"default\",tier=\"free\"} 2\n"
-                     "kamiyo_gateway_requests_total{status=\"200\",route=\"defaultf\",tier=\"ree\"} 1\n"
-                     "kamiyo_gateway_requests_total{status=\"429\",route=\"default\",tier=\"free\"} 2\n");
-    assert_has(text, "\nkamiyo_gateway_decisions_total{decision=\"denied\",mode=\"redis\",tier=\"free\",window=\"minute\"} 2\n");
+    assert_has(text,
+               "# TYPE kamiyo_gateway_requests_total counter\n"
+               "kamiyo_gateway_requests_total{status=\"none\",route=\"\",tier=\"\"} 2\n"
+               "kamiyo_gateway_requests_total{status=\"200\",route=\"a-long-ROUTE-name-1\",tier="
+               "\"free\"} 1\n"
+               "kamiyo_gateway_requests_total{status=\"200\",route=\"a-long-route-name-1\",tier="
+               "\"free\"} 1\n"
+               "kamiyo_gateway_requests_total{status=\"200\",route=\"default\",tier=\"free\"} 2\n"
+               "kamiyo_gateway_requests_total{status=\"200\",route=\"defaultf\",tier=\"ree\"} 1\n"
+               "kamiyo_gateway_requests_total{status=\"429\",route=\"default\",tier=\"free\"} 2\n");
+    assert_has(text, "\nkamiyo_gateway_decisions_total{decision=\"denied\",mode=\"redis\",tier="
+                     "\"free\",window=\"minute\"} 2\n");
     assert_has(text, "\nkamiyo_gateway_upstream_errors_total{reason=\"connect\"} 1\n");
     assert_has(text, "\nkamiyo_gateway_redis_errors_total{reason=\"read only\"} 1\n");
     assert_has(text, "\nkamiyo_gateway_config_reloads_total{result=\"success\"} 1\n");
@@ -157,8 +170,11 @@ static void test_bound(void **state)
         total += by_class[i];
     assert_int_equal(total, 18000);
     text = render(metrics);
-    assert_has(text, "kamiyo_gateway_requests_total{status=\"other\",route=\"other\",tier=\"other\"} 9808\n");
-    assert_has(text, "kamiyo_gateway_requests_total{status=\"100\",route=\"route-0\",tier=\"free\"} 2\n");
+    assert_has(
+        text,
+        "kamiyo_gateway_requests_total{status=\"other\",route=\"other\",tier=\"other\"} 9808\n");
+    assert_has(text,
+               "kamiyo_gateway_requests_total{status=\"100\",route=\"route-0\",tier=\"free\"} 2\n");
     mem_free(text);
     metrics_destroy(&metrics);
 }
@@ -212,8 +228,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values), cmocka_unit_test(test_counters), cmocka_unit_test(test_histograms),
-        cmocka_unit_test(test_bound),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_histograms), cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
