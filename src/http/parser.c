@@ -139,19 +139,13 @@ size_t http_parser_skip_empty_lines(const char *bytes, size_t length)
     return skipped;
 }
 
-#define METHOD_NAME(number, name, string) {#string, sizeof(#string) - 1},
-static const struct slice methods[] = {HTTP_METHOD_MAP(METHOD_NAME)};
-#undef METHOD_NAME
-
-/* CONNECT is known to llhttp, but a tunnel to anywhere is not this gateway's to give. */
+/*
+ * Any token is a method and passes (RFC 9110 9.1), but two: a tunnel to anywhere is not this
+ * gateway's to give, and PRI begins HTTP/2 (RFC 9113 3.4).
+ */
 static bool is_served_method(struct slice method)
 {
-    for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        if (method.length == methods[i].length &&
-            memcmp(method.data, methods[i].data, method.length) == 0)
-            return i != HTTP_CONNECT;
-    }
-    return false;
+    return !slice_equal(method, SLICE("CONNECT")) && !slice_equal(method, SLICE("PRI"));
 }
 
 /* Each reads its part of the request line from `at` on and returns how far it came; errors are in
@@ -165,7 +159,8 @@ static size_t scan_method(struct http_parser *parser, const char *bytes, size_t 
     if (bytes[at] != ' ' || at == 0) {
         bool is_long = at == MAX_METHOD_BYTES && http_byte_is(bytes[at], HTTP_BYTE_TOKEN);
 
-        (void)refuse(parser, is_long ? 501 : 400, is_long ? "unknown method" : "malformed method");
+        (void)refuse(parser, is_long ? 501 : 400,
+                     is_long ? "the method is too long" : "malformed method");
         return at;
     }
     parser->method = (struct http_parser_span){0, (uint32_t)at};
@@ -224,7 +219,7 @@ static void judge_line(struct http_parser *parser, const char *bytes)
     else if (memcmp(version, "HTTP/1.", 7) != 0 || version[7] > '1')
         (void)refuse(parser, 505, "HTTP version other than 1.0 and 1.1");
     else if (!is_served_method((struct slice){bytes, parser->method.length}))
-        (void)refuse(parser, 501, "unknown method");
+        (void)refuse(parser, 501, "CONNECT or PRI");
 }
 
 static void scan_request_line(struct http_parser *parser, const char *bytes, size_t end)
@@ -261,6 +256,19 @@ static void scan_request_line(struct http_parser *parser, const char *bytes, siz
     parser->scanned = at;
 }
 
+/*
+ * llhttp knows a fixed set of methods and has already nothing to say about the rest of a line that
+ * was read above: it is given a plain one of the same version, and then the fields.
+ */
+static void stand_in_for_line(struct http_parser *parser, const char *bytes)
+{
+    static const char lines[2][17 + 1] = {"POST / HTTP/1.0\r\n", "POST / HTTP/1.1\r\n"};
+    int minor = bytes[parser->scanned - 3] - '0';
+
+    (void)llhttp_execute(&parser->llhttp, lines[minor], 17); /* nothing in it can fail */
+    parser->parsed = parser->scanned;
+}
+
 /* Let llhttp go on. HEAD: *consumed is the head's length. */
 static enum http_parser_status
 feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consumed)
@@ -278,6 +286,7 @@ feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consu
             return refuse(parser, parser->line_state == LINE_TARGET ? 414 : 431,
                           "the head is too long");
         }
+        stand_in_for_line(parser, bytes);
     }
     if (end > parser->parsed) {
         parser->base = bytes;

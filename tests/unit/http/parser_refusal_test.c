@@ -52,10 +52,6 @@ static void test_request_line_refusals(void **state)
 {
     static const struct refusal vectors[] = {
         /* methods */
-        {BYTES("FOO / HTTP/1.1\r\nHost: a\r\n\r\n"), 501},
-        {BYTES("get / HTTP/1.1\r\nHost: a\r\n\r\n"), 501},
-        {BYTES("GETS / HTTP/1.1\r\nHost: a\r\n\r\n"), 501},
-        {BYTES("DESCRIBE / HTTP/1.1\r\nHost: a\r\n\r\n"), 501},
         {BYTES("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"), 501},
         {BYTES("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 501},
         {BYTES(" GET / HTTP/1.1\r\nHost: a\r\n\r\n"), 400},

@@ -145,10 +145,12 @@ static void test_all_methods(void **state)
     static const struct {
         const char *name;
         bool is_idempotent;
-    } methods[] = {{"GET", true},         {"HEAD", true},      {"OPTIONS", true}, {"TRACE", true},
-                   {"PUT", true},         {"DELETE", true},    {"POST", false},   {"PATCH", false},
-                   {"PROPFIND", false},   {"M-SEARCH", false}, {"PURGE", false},  {"QUERY", false},
-                   {"UNSUBSCRIBE", false}};
+    } methods[] = {{"GET", true},       {"HEAD", true},   {"OPTIONS", true},
+                   {"TRACE", true},     {"PUT", true},    {"DELETE", true},
+                   {"POST", false},     {"PATCH", false}, {"PROPFIND", false},
+                   {"M-SEARCH", false}, {"PURGE", false}, {"QUERY", false},
+                   {"get", false},      {"BREW", false},  {"GETS", false},
+                   {"DESCRIBE", false}, {"X!y#z", false}, {"UNSUBSCRIBE", false}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
