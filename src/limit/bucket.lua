@@ -1,0 +1,187 @@
+-- SPDX-License-Identifier: MIT
+--
+-- One decision over all windows of one identity, on Redis's clock: the twin of bucket.c (contract
+-- sections 3 and 4). Everything is read before anything is written, and a denial writes nothing.
+-- bucket_script.c writes the arguments and reads the reply.
+--
+-- KEYS     layout window: one hash for each window; layout identity: one hash for all
+-- ARGV[1]  little-endian doubles: deadline on Redis's clock in ms (later than that nothing is done); what to do:
+--          0 take from all windows or from none, 1 take whatever is there (negative gives back), 2 look;
+--          tokens; then for each window P, L, burst, period in ms
+-- ARGV[2…] the burst of each window as text; in layout identity then its name with a colon, 'minute:'
+--
+-- Reply, integers only: {status, now in ms, the level of each window in units}, and when a bucket's
+-- time lies ahead of now, as many more: by how many ms.
+--   1 allowed or done   0 denied   2 late, {2, now}   3 not numbers or not a hash, {3, now, window from 1}
+--
+-- Doubles are exact here: the configuration keeps levels within 2^50, and a sum beyond 2^53 is only
+-- ever compared with such. Numbers leave as %.17g and %.3f, for tostring gives 14 digits.
+-- Effects are replicated and not the script (the default since Redis 5), so TIME before a write is fine.
+--
+-- Its time goes into strings: an argument costs 100 ns, a conversion as much, a pattern three times
+-- that. Hence the packed numbers, `+ 0` for tonumber, and helpers that only odd values reach.
+local call, read, find, byte, unpack_numbers = redis.call, redis.pcall, string.find, string.byte, struct.unpack
+local MOST = 1125899906842624 -- 2^50
+
+local time = call('TIME')
+local now = time[2] / 1000
+now = time[1] * 1000 + now - now % 1
+local numbers = ARGV[1]
+local deadline, action, cost, at = unpack_numbers('<ddd', numbers)
+if now > deadline then return {2, now} end
+
+local count = (#numbers - 24) / 32
+local prefixed = ARGV[count + 2]
+
+local hash -- prefixed: the fields of all windows, three each
+if prefixed then
+  local fields = {}
+  for i = 1, count do
+    local prefix = ARGV[count + 1 + i]
+    fields[i * 3 - 2], fields[i * 3 - 1], fields[i * 3] = prefix .. 'tokens', prefix .. 'last_refill', prefix .. 'capacity'
+  end
+  hash = read('HMGET', KEYS[1], unpack(fields))
+  if hash.err then return find(hash.err, '^WRONGTYPE') and {3, now, 1} or hash end
+end
+
+local reply = count == 3 and {1, now, 0, 0, 0} or count == 2 and {1, now, 0, 0} or {1, now} -- so that it seldom grows
+local allowed, ahead, changed, stuck, known = true, nil, nil, nil, nil
+local last_text, last_ms -- the windows of one identity mostly have one time
+for i = 1, count do
+  local tokens, last, capacity
+  if prefixed then
+    tokens, last, capacity = hash[i * 3 - 2], hash[i * 3 - 1], hash[i * 3]
+  else
+    hash = read('HMGET', KEYS[i], 'tokens', 'last_refill', 'capacity')
+    if hash.err then return find(hash.err, '^WRONGTYPE') and {3, now, i} or hash end
+    tokens, last, capacity = hash[1], hash[2], hash[3]
+  end
+  local units, speed, burst, period
+  units, speed, burst, period, at = unpack_numbers('<dddd', numbers, at)
+  local level = burst * units
+  if tokens and last then
+    local full = level
+    known = true
+    if last ~= last_text then
+      last_text = last
+      last_ms = #last == 14 and byte(last, 11) == 46 and tonumber(last) -- as %.3f writes it until 2286
+      if last_ms then
+        last_ms = last_ms * 1000 + 0.5
+        last_ms = last_ms - last_ms % 1
+      end
+    end
+    -- With a digit first, no x behind it and a digit last, what tonumber takes is a decimal.
+    local number, first, second = tonumber(tokens), byte(tokens, 1, 2)
+    local stored = burst
+    if capacity ~= ARGV[i + 1] or not number or first < 48 or first > 57 or second == 120 or second == 88
+        or byte(tokens, -1) < 48 or #tokens > 40 or number > MOST or not last_ms or byte(last) < 49 then
+      -- nil unless text is -?digits[.digits][e[+-]digits], finite and at most 40 bytes: tonumber takes nan, inf, 0x10.
+      local function decimal(text)
+        if #text <= 40 and (find(text, '^%-?%d+%.?%d*$') or find(text, '^%-?%d+%.?%d*e[+-]?%d+$'))
+            and not find(text, '%.$') and not find(text, '.e', 1, true) then
+          local value = tonumber(text)
+          if value - value == 0 then return value end
+        end
+      end
+      number, last_ms = decimal(tokens), decimal(last)
+      if capacity then stored = decimal(capacity) end
+      if not (number and last_ms and stored) then return {3, now, i} end
+      last_ms = last_ms * 1000
+      if find(last, '^%d+%.%d%d%d$') then last_ms = last_ms + 0.5 - (last_ms + 0.5) % 1 else last_ms = math.ceil(last_ms) end
+      if capacity ~= ARGV[i + 1] then
+        changed = changed or {}
+        changed[i] = true
+      end
+    end
+    level = number * units + 0.5
+    level = level - level % 1
+    if level > MOST then level = MOST elseif level < -MOST then level = -MOST end
+    if stored ~= burst then
+      level = level + (burst - stored) * units
+      if level < -MOST then level = -MOST end
+    end
+    if level > full then level = full end
+    local elapsed = now - last_ms
+    if elapsed > 0 then
+      level = level + elapsed * speed
+      if level > full then level = full end
+    elseif elapsed < 0 and -elapsed <= period then
+      ahead = ahead or {}
+      ahead[i] = -elapsed
+    end
+  else
+    if tokens or last then return {3, now, i} end
+    changed = changed or {}
+    changed[i] = 'new'
+  end
+  if level < cost * units then
+    allowed = false
+    -- Longer than the window: what no admission heals in time (below), this denial does.
+    if (cost * units - level) / speed > period then
+      stuck = stuck or {}
+      stuck[i] = true
+    end
+  end
+  reply[i + 2] = level
+end
+
+if action == 0 and not allowed or action == 2 then
+  if not allowed then reply[1] = 0 end
+  if not stuck or action == 2 then action = nil end
+end
+
+if action then
+  local format = string.format
+  local now_text = format('%s.%03d', time[1], now % 1000)
+  local fields = prefixed and {}
+  local key_life, key_rest = 0, 0
+  at = 25
+  for i = 1, count do
+    local units, speed, burst, period
+    units, speed, burst, period, at = unpack_numbers('<dddd', numbers, at)
+    local level, full, key, novelty, text = reply[i + 2], burst * units, KEYS[i], changed and changed[i], now_text
+    if reply[1] == 1 then
+      level = level - cost * units
+      if level > full then level = full elseif level < -MOST then level = -MOST end
+      reply[i + 2] = level
+      if ahead and ahead[i] then text = format('%.3f', (now + ahead[i]) / 1000) end
+    end
+    -- A key lives for twice the window, or twice the time to full where that is longer, and is prolonged when less than
+    -- once is left: so it never ends while the bucket still fills. A level below zero may need more.
+    local rest = full / speed
+    if rest < period then rest = period end
+    local life = rest * 2
+    if level < 0 and (full - level) / speed > rest then
+      rest = (full - level) / speed
+      if life < rest then life = rest + 1000 end
+    end
+    if prefixed then
+      if life > key_life then key_life = life end
+      if rest > key_rest then key_rest = rest end
+      if reply[1] == 1 and (novelty ~= 'new' or level < full) then
+        local prefix, n = ARGV[count + 1 + i], #fields
+        fields[n + 1], fields[n + 2] = prefix .. 'tokens', format('%.17g', level / units)
+        fields[n + 3], fields[n + 4] = prefix .. 'last_refill', text
+        if novelty then fields[n + 5], fields[n + 6] = prefix .. 'capacity', ARGV[i + 1] end
+      end
+    elseif reply[1] == 0 then
+      if stuck[i] and call('PTTL', key) == -1 then call('EXPIRE', key, math.ceil(life / 1000)) end
+    elseif not novelty then
+      call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text)
+      if call('PTTL', key) < rest then call('EXPIRE', key, math.ceil(life / 1000)) end
+    elseif novelty ~= 'new' or level < full then
+      call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text, 'capacity', ARGV[i + 1])
+      call('EXPIRE', key, math.ceil(life / 1000))
+    end
+  end
+  if prefixed and (reply[1] == 0 or fields[1]) then
+    if fields[1] then call('HSET', KEYS[1], unpack(fields)) end
+    local left = known and call('PTTL', KEYS[1]) or -1
+    if left == -1 or reply[1] == 1 and left < key_rest then call('EXPIRE', KEYS[1], math.ceil(key_life / 1000)) end
+  end
+end
+
+if ahead then
+  for i = 1, count do reply[count + 2 + i] = ahead[i] or 0 end
+end
+return reply
