@@ -141,15 +141,12 @@ static void read_each(const struct config_value *value,
                       const char *least)
 {
     struct config_elements elements;
-    bool is_list = value->node->kind == YAML_LIST;
 
     config_value_elements(value, &elements);
     for (size_t i = 0; i < elements.count; i++) {
         char key[CONFIG_VALUE_KEY_SIZE];
-        struct config_value item =
-            config_value_below(value, config_value_element(&elements, i), NULL, i, key);
+        struct config_value item = config_value_element(value, &elements, i, key);
 
-        item.key = is_list ? key : value->key;
         read(&item, config);
     }
     if (elements.count == 0 && least != NULL)
@@ -218,6 +215,11 @@ static bool check_upstream(struct slice text, struct error *error)
         text = (struct slice){text.data + 8, text.length - 8};
     else
         is_url = false;
+    if (!is_url && memmem(text.data, text.length, "://", 3) != NULL) {
+        error_set(error,
+                  "must be http://host[:port], https://host[:port], unix:/path or host:port");
+        return false;
+    }
     if (slice_find(text, '@') < text.length) {
         error_set(error, "a user or password in the URL is not supported");
         return false;

@@ -176,8 +176,7 @@ static void check_everyone(const struct check *check, const char *path, const ch
     config_value_elements(&value, &elements);
     for (size_t i = 0; i < elements.count; i++) {
         char key[CONFIG_VALUE_KEY_SIZE];
-        struct config_value item =
-            config_value_below(&value, config_value_element(&elements, i), NULL, i, key);
+        struct config_value item = config_value_element(&value, &elements, i, key);
         struct addr_range range;
 
         if (item.node->kind == YAML_SCALAR && addr_range_parse(slice_of(item.node->text), &range) &&
@@ -222,7 +221,8 @@ static void check_jwt(const struct check *check)
     if (jwt->public_key_count > 0 && (jwt->algorithms & ~shared) == 0)
         complain(check, ERROR_WARNING, "identity.jwt.public_keys",
                  "have no effect: identity.jwt.algorithms names none of RS256, ES256, EdDSA");
-    if (jwt->algorithms != JWT_HS256 && jwt->secret_count == 0 && jwt->public_key_count == 0)
+    if (jwt->algorithms != JWT_HS256 && jwt->algorithms != 0 && jwt->secret_count == 0 &&
+        jwt->public_key_count == 0)
         complain(check, ERROR_WARNING, "identity.jwt.algorithms",
                  "has no effect without identity.jwt.secrets or identity.jwt.public_keys");
     for (size_t i = 0; i < jwt->secret_count; i++) {

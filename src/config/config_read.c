@@ -62,8 +62,7 @@ void config_read_algorithms(const struct config_value *value, void *target)
     config_value_elements(value, &elements);
     for (size_t i = 0; i < elements.count; i++) {
         char key[CONFIG_VALUE_KEY_SIZE];
-        struct config_value item =
-            config_value_below(value, config_value_element(&elements, i), NULL, i, key);
+        struct config_value item = config_value_element(value, &elements, i, key);
         int index;
 
         if (config_value_choice(&item, names, &index))

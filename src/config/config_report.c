@@ -120,7 +120,7 @@ static void paint_key(char *line, const char *name)
         bool is_whole = (at == line || !is_word_byte(at[-1])) && !is_word_byte(*value);
 
         at += length;
-        value += strspn(value, "\"'");
+        value += strspn(value, "\"' \t");
         if (!is_whole || *value != ':')
             continue;
         value++;

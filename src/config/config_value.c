@@ -368,11 +368,23 @@ void config_value_elements(const struct config_value *value, struct config_eleme
         elements->count = 1;
 }
 
-const struct yaml_node *config_value_element(const struct config_elements *elements, size_t index)
+struct config_value config_value_element(const struct config_value *value,
+                                         const struct config_elements *elements,
+                                         size_t index,
+                                         char key[CONFIG_VALUE_KEY_SIZE])
 {
+    bool is_list = elements->node->kind == YAML_LIST;
+    const struct yaml_node *node = elements->node;
+    struct config_value element;
+
     if (elements->parts != NULL)
-        return elements->parts[index];
-    return elements->node->kind == YAML_LIST ? elements->node->items[index] : elements->node;
+        node = elements->parts[index];
+    else if (is_list)
+        node = node->items[index];
+    element = config_value_below(value, node, NULL, index, key);
+    if (!is_list)
+        element.key = value->key;
+    return element;
 }
 
 void config_value_elements_clear(struct config_elements *elements)
@@ -397,8 +409,7 @@ bool config_value_texts(const struct config_value *value,
     config_value_elements(value, &elements);
     for (size_t i = 0; i < elements.count; i++) {
         char key[CONFIG_VALUE_KEY_SIZE];
-        struct config_value item =
-            config_value_below(value, config_value_element(&elements, i), NULL, i, key);
+        struct config_value item = config_value_element(value, &elements, i, key);
         char *text = NULL;
 
         if (item.node->kind == YAML_SCALAR && item.node->text[0] == '\0')

@@ -116,6 +116,10 @@ static void report_syntax(struct reader *reader)
         stop(reader, place, "inside [ ] and { } a ${...} needs quotes: \"${NAME}\"");
         return;
     }
+    /* At the end of the file there is nothing to point at; what was left open is of more use. */
+    if (parser->context != NULL && parser->problem_mark.index >= reader->length &&
+        parser->context_mark.index < parser->problem_mark.index)
+        place = place_of(&parser->context_mark, &parser->context_mark);
     if (parser->context != NULL && parser->context_mark.line != parser->problem_mark.line)
         (void)snprintf(message, sizeof(message), "broken YAML: %s (%s that begins in line %zu)",
                        parser->problem, parser->context, parser->context_mark.line + 1);
@@ -241,10 +245,12 @@ static void refuse_repeated_keys(struct reader *reader, const struct yaml_node *
         sorted[i] = &map->keys[i];
     qsort(sorted, map->count, sizeof(*sorted), compare_keys);
     for (size_t i = 1; i < map->count; i++) {
-        if (strcmp(sorted[i - 1]->text, sorted[i]->text) == 0)
+        if (strcmp(sorted[i - 1]->text, sorted[i]->text) == 0) {
+            map->items[sorted[i] - map->keys]->kind = YAML_BROKEN; /* one mistake, told once */
             error_list_add(reader->errors, ERROR_FATAL, reader->file, sorted[i]->place,
                            sorted[i]->text, "stands here twice, first in line %d",
                            sorted[i - 1]->place.line);
+        }
     }
     mem_free(sorted);
 }
@@ -445,7 +451,7 @@ const struct yaml_node *yaml_tree_find(const struct yaml_node *node, const char 
         size_t length = strcspn(path, ".");
         const struct yaml_node *found = NULL;
 
-        for (size_t i = 0; node->kind == YAML_MAP && i < node->count; i++) {
+        for (size_t i = 0; node->kind == YAML_MAP && found == NULL && i < node->count; i++) {
             if (strncmp(node->keys[i].text, path, length) == 0 &&
                 node->keys[i].text[length] == '\0')
                 found = node->items[i];

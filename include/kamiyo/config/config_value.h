@@ -91,7 +91,11 @@ struct config_elements {
     size_t count;
 };
 void config_value_elements(const struct config_value *value, struct config_elements *elements);
-const struct yaml_node *config_value_element(const struct config_elements *elements, size_t index);
+/* The element as a value: "key[index]" of a list, plain "key" where one stands for a list. */
+struct config_value config_value_element(const struct config_value *value,
+                                         const struct config_elements *elements,
+                                         size_t index,
+                                         char key[CONFIG_VALUE_KEY_SIZE]);
 void config_value_elements_clear(struct config_elements *elements);
 
 void config_value_free_texts(char ***items, size_t *count);
