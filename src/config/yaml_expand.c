@@ -27,13 +27,17 @@ struct expansion {
 struct growing {
     char *data;
     size_t length;
+    size_t capacity;
 };
 
 static void grow(struct growing *out, const char *data, size_t length)
 {
     if (length == 0 || out->length + length > MAX_RESULT_BYTES)
         return;
-    out->data = mem_resize(out->data, out->length + length + 1);
+    if (out->length + length >= out->capacity) {
+        out->capacity = (out->length + length + 1) * 2;
+        out->data = mem_resize(out->data, out->capacity);
+    }
     memcpy(out->data + out->length, data, length);
     out->length += length;
     out->data[out->length] = '\0';
