@@ -67,6 +67,7 @@ static void append_given(struct text *text, const struct config_value *value)
     }
 }
 
+PRINTF_LIKE(3, 0)
 static void
 add_error(const struct config_value *value, const char *hint, const char *format, va_list args)
 {
