@@ -275,9 +275,10 @@ void client_feed(struct client *client)
         client_process(client, input->data + input->start, input->length);
     else
         client_process(client, client->proxy->nothing, 0);
-    if (client->phase == CLIENT_CLOSED || client->has_ended || input->length > 0)
+    if (client->phase == CLIENT_CLOSED || client->has_ended)
         return;
-    if (client->exchange == NULL || !exchange_is_blocked(client->exchange))
+    /* Between requests what is left is part of a head, whose rest must be read. */
+    if (client->exchange == NULL || (input->length == 0 && !exchange_is_blocked(client->exchange)))
         stream_resume(&client->stream);
 }
 
