@@ -20,13 +20,17 @@ static void decide_delivery(struct exchange *exchange,
 {
     const struct http_head *head = &response->head;
     const struct proxy *proxy = exchange->proxy;
-    bool is_bodyless = head->framing == HTTP_FRAMING_NONE;
     delivery->client_minor_version = exchange->minor_version;
     delivery->framing = head->framing;
     delivery->content_length = head->content_length;
-    if (!is_bodyless && head->framing != HTTP_FRAMING_LENGTH)
+    if (head->framing == HTTP_FRAMING_NONE) {
+        /* To HEAD and with 304 the length of what is not sent (RFC 9110 8.6). */
+        if (response->status != 204 && head->has_content_length)
+            delivery->framing = HTTP_FRAMING_LENGTH;
+    } else if (head->framing != HTTP_FRAMING_LENGTH) {
         delivery->framing =
             exchange->minor_version == 0 ? HTTP_FRAMING_UNTIL_CLOSE : HTTP_FRAMING_CHUNKED;
+    }
     exchange->is_chunked_answer = delivery->framing == HTTP_FRAMING_CHUNKED;
     exchange->is_close_delimited = delivery->framing == HTTP_FRAMING_UNTIL_CLOSE;
 
