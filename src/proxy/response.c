@@ -99,6 +99,17 @@ static void fail(struct exchange *exchange, const char *reason)
     answer_send(exchange, REPLY_BAD_GATEWAY, reason);
 }
 
+/* Whether the protocol that the upstream switches to is one that the client asked for (RFC 9110
+ * 7.8). */
+static bool is_asked_for(const struct exchange *exchange, struct slice protocol)
+{
+    struct slice rest = exchange->upgrade, part;
+    while (slice_cut(&rest, ',', &part))
+        if (slice_equal_ignore_case(slice_trim(part), slice_trim(protocol)))
+            return true;
+    return false;
+}
+
 static void on_switch(struct exchange *exchange,
                       const struct http_response_head *response,
                       char *rest,
@@ -113,7 +124,7 @@ static void on_switch(struct exchange *exchange,
     };
     struct text out;
     if (exchange->upgrade.length == 0 || !exchange->request_body.is_complete ||
-        !response->head.has_upgrade) {
+        !response->head.has_upgrade || !is_asked_for(exchange, delivery.tunnel)) {
         fail(exchange, "unasked_upgrade");
         return;
     }
