@@ -125,7 +125,9 @@ size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
             refuse_body(exchange, REPLY_BAD_REQUEST, body->error_reason);
             return consumed;
         }
-        if (max_body > 0 && body->payload_bytes > max_body) {
+        /* A chunk says how long it will be: no need to wait for it. */
+        if (max_body > 0 &&
+            (body->payload_bytes > max_body || body->remaining > max_body - body->payload_bytes)) {
             refuse_body(exchange, REPLY_CONTENT_TOO_LARGE, "body_too_large");
             return consumed;
         }
