@@ -176,6 +176,11 @@ static bool is_own_health_path(const struct http_request_head *request)
     return is_get && slice_equal(request->path, SLICE("/_gateway/health"));
 }
 
+static bool is_trace(const struct http_request_head *request)
+{
+    return slice_equal(request->method, SLICE("TRACE"));
+}
+
 void exchange_begin(struct client *client, const struct http_request_head *request)
 {
     struct proxy *proxy = client->proxy;
@@ -192,6 +197,8 @@ void exchange_begin(struct client *client, const struct http_request_head *reque
         answer_send(exchange, REPLY_CONTENT_TOO_LARGE, "body_too_large");
     else if (request->has_bad_expectation)
         answer_send(exchange, REPLY_EXPECTATION_FAILED, "expectation");
+    else if (request->max_forwards == 0) /* it ends here (RFC 9110 7.6.2) */
+        answer_send(exchange, is_trace(request) ? REPLY_NOT_IMPLEMENTED : REPLY_HEALTH, NULL);
     else if (is_own_health_path(request))
         answer_send(exchange, REPLY_HEALTH, NULL);
     else
