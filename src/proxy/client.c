@@ -60,6 +60,12 @@ static void wait_for_request(struct client *client)
     start_timer(client, client->proxy->settings.client->idle_timeout_ms);
 }
 
+void client_drain(struct client *client)
+{
+    if (client->phase == CLIENT_WAITING)
+        start_timer(client, PROXY_DRAIN_IDLE_MS);
+}
+
 /* Answered, but the client may still be sending: read and drop, so that it sees the answer (RFC
  * 9112 9.6). */
 static void linger(struct client *client)

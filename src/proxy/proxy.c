@@ -108,13 +108,10 @@ void proxy_accept(struct proxy *proxy, int fd, const struct addr *peer, bool spe
 
 void proxy_drain(struct proxy *proxy)
 {
-    struct client *client, *next;
+    struct client *client;
     proxy->is_draining = true;
-    for (client = LIST_FIRST(&proxy->open_clients); client != NULL; client = next) {
-        next = LIST_NEXT(client, entry);
-        if (client->phase == CLIENT_WAITING)
-            client_close(client);
-    }
+    LIST_FOREACH (client, &proxy->open_clients, entry)
+        client_drain(client);
 }
 
 size_t proxy_client_count(const struct proxy *proxy)

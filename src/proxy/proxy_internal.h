@@ -44,6 +44,8 @@
 #define PROXY_LINGER_BYTES (16u << 20)
 #define PROXY_HALF_CLOSE_MS \
     1000 /* how long an answer may stand still once the client has ended its side */
+#define PROXY_DRAIN_IDLE_MS \
+    30 /* for what an idle client may have sent just before the drain to arrive */
 #define PROXY_SMALL_REST 65536 /* of a declared body: read and dropped to keep the connection */
 
 struct proxy {
@@ -131,6 +133,8 @@ void client_exchange_done(struct client *client, enum client_fate fate, bool has
 void client_feed(struct client *client);
 /* The client has ended its side: it stays as long as it takes what is sent. */
 void client_watch_half_close(struct client *client);
+/* No more than one request is served from here on; one that has been sent already still is. */
+void client_drain(struct client *client);
 
 enum exchange_state {
     EXCHANGE_HEAD,     /* the request's head is looked at */
