@@ -154,13 +154,10 @@ def test_header_bombs_are_cheap(t):
 def test_connection_field_bomb_is_cheap(t):
     """Thousands of names in Connection against a hundred fields: no quadratic surprise."""
     gateway, upstream = t.pair()
-    fields = [("Connection", ",".join(f"x{n}" for n in range(5000)))] + [(f"Y{n}", n) for n in range(90)]
+    fields = [("Connection", ",".join(f"x{n}" for n in range(4000)))] + [(f"Y{n}", n) for n in range(90)]
     cpu = gateway.process.cpu_seconds()
-    client = gateway.client()
     for _ in range(50):
-        assert client.exchange(request("GET", "/", fields)).status in (200, 400, 431)
-        if client.is_closed(0) if client.ended else False:
-            client = gateway.client()
+        assert gateway.get("/", fields).status in (200, 400, 431)
     assert gateway.process.cpu_seconds() - cpu < (5 if is_sanitized() else 1)
 
 

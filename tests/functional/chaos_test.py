@@ -135,7 +135,7 @@ def quietly(function, *arguments):
 
 
 def run_chaos(t, seconds, seed, config, workers=6):
-    gateway, upstream = t.pair({"workers": 2, "upstream": {"health": {"eject_after": 1000000}}, **config})
+    gateway, upstream = t.pair({"workers": 2, "upstream": {"health": {"eject_after": 1000}}, **config})
     upstream.record = False
     upstream.handler = upstream_handler(upstream, seed)
     for _ in range(20):
@@ -172,7 +172,7 @@ def run_chaos(t, seconds, seed, config, workers=6):
 
 
 @timeout(60)
-@cases({"plain": {}, "few upstream connections": {"upstream": {"max_connections": 2, "queue_timeout": "10s", "health": {"eject_after": 1000000}}}})
+@cases({"plain": {}, "few upstream connections": {"upstream": {"max_connections": 2, "queue_timeout": "10s", "health": {"eject_after": 1000}}}})
 def test_everything_at_once(t, config):
     run_chaos(t, 4, int(os.environ.get("KAMIYO_CHAOS_SEED", "1")), config)
 

@@ -6,6 +6,7 @@ import time
 from harness import cases
 from harness.checks import nothing_sent, passed, refused
 from harness.message import request
+from harness.wire import Closed, Silent
 
 HOST = b"Host: example.test\r\n"
 TLS_HELLO = bytes.fromhex(
@@ -145,14 +146,17 @@ def test_leading_empty_lines_are_tolerated(t, lead):
 
 
 def test_endless_leading_empty_lines_are_not(t):
-    gateway, upstream = t.shared()
+    gateway, upstream = t.shared({"client": {"idle_timeout": "1s", "header_timeout": "1s"}})
     client = gateway.client()
+    began = time.monotonic()
     try:
-        for _ in range(200):
+        while time.monotonic() - began < 4.0:
             client.send(b"\r\n" * 1024)
-    except Exception:
+            time.sleep(0.01)
+        raise AssertionError("they are taken for ever")
+    except (Closed, Silent):
         pass
-    assert client.rest(8.0)[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 414", b"HTTP/1.1 408")
+    assert client.rest(3.0)[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 414", b"HTTP/1.1 408")
     nothing_sent(upstream)
 
 
@@ -241,12 +245,13 @@ def test_half_a_head_and_the_end_is_no_request(t):
 
 def test_connection_without_a_byte_leaves_no_trace(t):
     gateway, upstream = t.shared()
-    before = len(gateway.access())
+    time.sleep(0.2)  # lines of earlier tests are up to 100 ms late
+    before, said = len(gateway.access()), gateway.stderr()
     for _ in range(5):
         gateway.client().close()
     time.sleep(0.3)
     assert len(gateway.access()) == before
-    assert not [line for line in gateway.log_lines() if "WARNING" in line or "ERROR" in line], gateway.stderr()
+    assert gateway.stderr() == said
     nothing_sent(upstream)
 
 

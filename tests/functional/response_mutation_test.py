@@ -90,7 +90,7 @@ def one_mutation(gateway, script, number):
 
 
 def run_mutations(t, count, seed, workers=4):
-    gateway, upstream = t.pair({"upstream": {"read_timeout": "3s", "response_timeout": "3s", "health": {"eject_after": 1000000}}})
+    gateway, upstream = t.pair({"upstream": {"read_timeout": "3s", "response_timeout": "3s", "health": {"eject_after": 1000, "eject_for": "100ms"}}})
     script = Script(seed)
     upstream.handler = script.handler
     upstream.record = False

@@ -80,11 +80,11 @@ def test_wrong_configuration_starts_nothing(t):
 
 def test_check_finds_all_and_exits_1(t):
     path = t.directory / "bad.yaml"
-    path.write_text("lisen: x\nclient:\n  max_body: much\n  max_body: 1KiB\nupstream: {url: 'ftp://x'}\n")
+    path.write_text("lisen: x\nclient:\n  max_body: much\n  max_headers: 5\n  max_headers: 6\nupstream: {url: 'ftp://x'}\n")
     result = run("check", "--config", path)
     assert result.returncode == 1, result
     text = result.stdout + result.stderr
-    for place in ("bad.yaml:1:1", "bad.yaml:3:", "bad.yaml:4:", "bad.yaml:5:"):
+    for place in ("bad.yaml:1:1", "bad.yaml:3:", "bad.yaml:5:", "bad.yaml:6:"):
         assert place in text, text
     assert "^" in text
 
@@ -112,7 +112,7 @@ def test_environment_alone_is_enough(t):
     upstream = t.upstream()
     port = free_port()
     environment = {"PORT": str(port), "UPSTREAM_URL": upstream.url, "PATH": "/usr/bin:/bin", "REDIS_URL": "", "WORKERS": "1"}
-    process = t.process(["/usr/bin/env", "-i", *(f"{k}={v}" for k, v in environment.items()), "-C", str(t.directory), gateway_binary()], "alone")
+    process = t.process(["/usr/bin/env", "-i", "-C", t.directory, *(f"{k}={v}" for k, v in environment.items()), gateway_binary()], "alone")
     eventually(lambda: f"INFO - Listening on 0.0.0.0:{port}" in process.stderr(), lambda: process.stderr(), 10)
     answer = Client(("127.0.0.1", port)).exchange(request("GET", "/"))
     assert answer.status == 200 and answer.one("x-ratelimit-limit") == "10", answer

@@ -75,11 +75,11 @@ class Gateway:
         environment["UBSAN_OPTIONS"] = os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
         environment["TSAN_OPTIONS"] = os.environ.get("TSAN_OPTIONS", "exitcode=98")
         environment.update(self.environment)
+        said = self.stderr().count("INFO - Listening on") if self.process else 0
         command = [*self.wrapper, binary, "run", "--config", self.config_path, *self.arguments]
         self.process = Process(command, self.directory, self.name, environment, preexec=self.preexec)
-        self.listening_lines = self.process.stderr().count("INFO - Listening on") if wait else 0
         if wait:
-            self.wait_listening()
+            self.wait_listening(said + 1)
         return self
 
     def wait_listening(self, count=1, seconds=START_SECONDS):
