@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One EVALSHA a decision: keys are made here, arguments and replies are
+ * bucket_script's. A reply is taken with suspicion, because what answers at the
+ * other end need not be Redis.
+ */
+#include "limiter_redis.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kamiyo/base/mem.h"
+#include "kamiyo/base/text.h"
+#include "kamiyo/limit/limiter.h"
+#include "kamiyo/observe/metrics.h"
+
+#include "bucket_lua.h"
+
+/* EVALSHA, its hash, the number of keys; a key a window; action, numbers, and two texts a window.
+ */
+#define MAX_ARGUMENTS (3 + LIMIT_MAX_WINDOWS + 2 + 2 * LIMIT_MAX_WINDOWS)
+/* Bucket key, route, window name, three colons, two braces, a terminator. */
+#define KEY_TAIL_BYTES (LIMIT_MAX_KEY_BYTES + 32 + LIMIT_WINDOW_NAME_SIZE + 8)
+/* Status, time, and twice the windows. */
+#define MAX_REPLY (2 + 2 * LIMIT_MAX_WINDOWS)
+
+struct limiter_redis {
+    struct redis_client *client;
+    struct metrics_shard *metrics; /* NULL = none */
+    enum limit_layout layout;
+    char *prefix;
+    size_t prefix_length;
+    char *keys; /* room for a key a window */
+};
+
+size_t limiter_redis_key_size(const struct limiter_redis *redis)
+{
+    return redis->prefix_length + KEY_TAIL_BYTES;
+}
+
+void limiter_redis_configure(struct limiter_redis *redis, const struct limiter_options *options)
+{
+    mem_free(redis->prefix);
+    mem_free(redis->keys);
+    redis->prefix =
+        mem_copy_string(options->key_prefix != NULL ? options->key_prefix : "ratelimit");
+    redis->prefix_length = strlen(redis->prefix);
+    redis->keys = mem_alloc(limiter_redis_key_size(redis) * LIMIT_MAX_WINDOWS);
+}
+
+struct limiter_redis *limiter_redis_create(struct redis_client *client,
+                                           const struct limiter_options *options,
+                                           struct metrics_shard *metrics)
+{
+    struct limiter_redis *redis = mem_alloc_zero(sizeof(*redis));
+
+    redis->client = client;
+    redis->metrics = metrics;
+    redis->layout = options->layout;
+    limiter_redis_configure(redis, options);
+    return redis;
+}
+
+void limiter_redis_destroy(struct limiter_redis **redis)
+{
+    if (*redis == NULL)
+        return;
+    mem_free((*redis)->prefix);
+    mem_free((*redis)->keys);
+    mem_free(*redis);
+    *redis = NULL;
+}
+
+struct redis_client *limiter_redis_client(struct limiter_redis *redis)
+{
+    return redis->client;
+}
+
+const char *limiter_redis_script(void)
+{
+    return bucket_lua;
+}
+
+enum limit_layout limiter_redis_layout(const struct limiter_redis *redis)
+{
+    return redis->layout;
+}
+
+void limiter_redis_count_command(struct limiter_redis *redis)
+{
+    if (redis->metrics != NULL)
+        metrics_add(redis->metrics, METRICS_REDIS_COMMANDS, 1);
+}
+
+void limiter_redis_count_error(struct limiter_redis *redis, enum redis_reason reason)
+{
+    if (redis->metrics != NULL)
+        metrics_count_redis_error(redis->metrics, redis_reason_names[reason]);
+}
+
+/* --- keys --- */
+
+struct slice limiter_redis_key(const struct limiter_redis *redis,
+                               struct slice key,
+                               struct slice route,
+                               struct slice window,
+                               char *out,
+                               size_t capacity)
+{
+    bool is_together = redis->layout == LIMIT_LAYOUT_IDENTITY;
+    struct text text;
+
+    text_init(&text, out, capacity);
+    text_append(&text, (struct slice){redis->prefix, redis->prefix_length});
+    text_append(&text, is_together ? SLICE(":{") : SLICE(":"));
+    text_append(&text, key);
+    if (is_together)
+        text_append_char(&text, '}');
+    if (route.length > 0) {
+        text_append_char(&text, ':');
+        text_append(&text, route);
+    }
+    if (!is_together) {
+        text_append_char(&text, ':');
+        text_append(&text, window);
+    }
+    (void)text_terminate(&text); /* for whoever prints it */
+    return text_slice(&text);
+}
+
+struct slice limiter_redis_name(const struct limiter_redis *redis,
+                                const char *kind,
+                                const char *name,
+                                char *out,
+                                size_t capacity)
+{
+    int length = snprintf(out, capacity, "%s:%s%s", redis->prefix, kind, name);
+
+    return (struct slice){out, length < (int)capacity ? (size_t)length : capacity - 1};
+}
+
+/* --- sending --- */
+
+/* A command being put together; the slices point into its own memory and the request's. */
+struct command {
+    struct slice arguments[MAX_ARGUMENTS];
+    size_t count;
+    char key_count[8];
+    char numbers[BUCKET_SCRIPT_NUMBERS_BYTES];
+    char bursts[LIMIT_MAX_WINDOWS][BUCKET_SCRIPT_BURST_BYTES];
+    char fields[LIMIT_MAX_WINDOWS][LIMIT_WINDOW_NAME_SIZE + 1];
+};
+
+static void add(struct command *command, struct slice argument)
+{
+    command->arguments[command->count++] = argument;
+}
+
+static void add_keys(struct limiter_redis *redis,
+                     const struct limiter_redis_request *request,
+                     struct command *command)
+{
+    size_t size = limiter_redis_key_size(redis);
+    size_t count = redis->layout == LIMIT_LAYOUT_IDENTITY ? 1 : request->policy->window_count;
+
+    command->key_count[0] = (char)('0' + count); /* at most LIMIT_MAX_WINDOWS */
+    add(command, (struct slice){command->key_count, 1});
+    for (size_t i = 0; i < count; i++) {
+        struct slice window = slice_of(request->policy->windows[i].name);
+
+        add(command, limiter_redis_key(redis, request->key, request->route, window,
+                                       redis->keys + i * size, size));
+    }
+}
+
+static void add_arguments(struct limiter_redis *redis,
+                          const struct limiter_redis_request *request,
+                          struct command *command)
+{
+    const struct limit_policy *policy = request->policy;
+    int64_t deadline_ms = request->deadline_ms > 0
+                              ? redis_client_server_ms(redis->client, request->deadline_ms)
+                              : BUCKET_SCRIPT_NO_DEADLINE;
+    size_t length = bucket_script_numbers(policy, request->action, request->tokens, deadline_ms,
+                                          command->numbers);
+
+    add(command, (struct slice){command->numbers, length});
+    for (size_t i = 0; i < policy->window_count; i++) {
+        length = bucket_script_burst(&policy->windows[i], command->bursts[i]);
+        add(command, (struct slice){command->bursts[i], length});
+    }
+    for (size_t i = 0; redis->layout == LIMIT_LAYOUT_IDENTITY && i < policy->window_count; i++) {
+        length = strlen(policy->windows[i].name);
+        memcpy(command->fields[i], policy->windows[i].name, length);
+        command->fields[i][length] = ':';
+        add(command, (struct slice){command->fields[i], length + 1});
+    }
+}
+
+enum progress limiter_redis_send(struct limiter_redis *redis,
+                                 const struct limiter_redis_request *request,
+                                 redis_done_fn *done,
+                                 void *arg,
+                                 struct redis_call **call)
+{
+    const char *sha = request->is_whole ? NULL : redis_client_script_sha(redis->client);
+    struct command command;
+
+    command.count = 0;
+    add(&command, sha != NULL ? SLICE("EVALSHA") : SLICE("EVAL"));
+    add(&command, sha != NULL ? slice_of(sha) : (struct slice){bucket_lua, bucket_lua_size});
+    add_keys(redis, request, &command);
+    add_arguments(redis, request, &command);
+    if (redis_client_command(redis->client, command.arguments, command.count, 0, done, arg, call) ==
+        PROGRESS_DONE)
+        return PROGRESS_DONE;
+    limiter_redis_count_command(redis);
+    return PROGRESS_PENDING;
+}
+
+/* --- reading --- */
+
+static bool lacks_tokens(const struct limiter_redis_answer *answer,
+                         const struct limiter_redis_request *request)
+{
+    for (size_t i = 0; i < request->policy->window_count; i++) {
+        const struct limit_window *window = &request->policy->windows[i];
+
+        if (bucket_wait(&answer->buckets[i], window, request->tokens, answer->server_ms) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* False: not a reply of the script's. */
+static bool read_script_reply(const struct limiter_redis_request *request,
+                              const struct redis_reply *reply,
+                              struct limiter_redis_answer *answer)
+{
+    int64_t values[MAX_REPLY];
+    size_t count;
+
+    if (!redis_reply_is_array(reply, &count) || count > MAX_REPLY)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (!redis_reply_is_integer(redis_reply_at(reply, i), &values[i]))
+            return false;
+    }
+    switch (
+        bucket_script_read(request->policy, values, count, &answer->server_ms, answer->buckets)) {
+    case BUCKET_SCRIPT_DENIED:
+        answer->status = LIMITER_REDIS_DENIED;
+        return lacks_tokens(answer, request);
+    case BUCKET_SCRIPT_DONE:
+        answer->status = LIMITER_REDIS_ALLOWED;
+        return true;
+    case BUCKET_SCRIPT_LATE:
+        answer->status = LIMITER_REDIS_LATE;
+        return true;
+    case BUCKET_SCRIPT_ODD:
+        answer->status = LIMITER_REDIS_ODD_KEY;
+        return true;
+    case BUCKET_SCRIPT_GARBAGE:
+        break;
+    }
+    return false;
+}
+
+static enum limiter_redis_status read_error(struct slice text, struct redis_failure *failure)
+{
+    switch (redis_failure_from_reply(text, failure)) {
+    case REDIS_REPLY_ERROR_NO_SCRIPT:
+        return LIMITER_REDIS_NO_SCRIPT;
+    case REDIS_REPLY_ERROR_WRONG_TYPE:
+        return LIMITER_REDIS_ODD_KEY;
+    case REDIS_REPLY_ERROR_READ_ONLY:
+        return LIMITER_REDIS_READ_ONLY;
+    case REDIS_REPLY_ERROR_STORE:
+        break;
+    }
+    return LIMITER_REDIS_FAILED;
+}
+
+void limiter_redis_read(struct limiter_redis *redis,
+                        const struct limiter_redis_request *request,
+                        const struct redis_result *result,
+                        int64_t sent_ms,
+                        struct limiter_redis_answer *answer)
+{
+    struct slice text;
+
+    answer->failure.reason = REDIS_REASON_NONE;
+    if (result->outcome != REDIS_REPLIED) {
+        answer->status = LIMITER_REDIS_LOST;
+        redis_failure_set(&answer->failure, REDIS_REASON_CLOSED, "%s", "");
+    } else if (redis_reply_is_error(result->reply, &text)) {
+        answer->status = read_error(text, &answer->failure);
+    } else if (!read_script_reply(request, result->reply, answer)) {
+        answer->status = LIMITER_REDIS_BAD_REPLY;
+        redis_failure_set(&answer->failure, REDIS_REASON_BAD_REPLY, "not what the script replies");
+    } else {
+        redis_client_note_time(redis->client, answer->server_ms, sent_ms);
+    }
+}

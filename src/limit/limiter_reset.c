@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Resets: rare, asked for by an operator. One command for each set of
+ * buckets (the default ones, then each route's): DEL of its windows' keys, or
+ * in layout identity HLEN and DEL of its one key, whose fields are counted
+ * three a window. The answers are added up; the last one tells the caller.
+ */
+#include "limiter_reset.h"
+
+#include <sys/queue.h>
+
+#include "kamiyo/base/mem.h"
+#include "kamiyo/net/loop.h"
+
+#include "limiter_redis.h"
+
+/* An operator waits this long. */
+#define RESET_TIMEOUT_MS 1000
+#define FIELDS_A_WINDOW  3
+
+struct reset_step {
+    struct job *job;
+    struct redis_call *command;
+    bool is_length; /* HLEN: fields of windows, not keys */
+    bool is_silent; /* the DEL that goes with it */
+};
+
+struct job {
+    LIST_ENTRY(job) entry;
+    struct limiter_reset *reset;
+    limiter_reset_fn *done;
+    void *arg;
+    int64_t deleted; /* -1 = a step failed */
+    size_t pending;
+    struct loop_task failed_task; /* nothing could be sent */
+    size_t step_count;
+    struct reset_step steps[];
+};
+
+struct limiter_reset {
+    struct loop *loop;
+    struct limiter_redis *redis;
+    LIST_HEAD(, job) jobs;
+};
+
+struct limiter_reset *limiter_reset_create(struct loop *loop, struct limiter_redis *redis)
+{
+    struct limiter_reset *reset = mem_alloc_zero(sizeof(*reset));
+
+    reset->loop = loop;
+    reset->redis = redis;
+    return reset;
+}
+
+static void free_job(struct job *job)
+{
+    for (size_t i = 0; i < job->step_count; i++)
+        redis_client_cancel(&job->steps[i].command);
+    loop_task_cancel(job->reset->loop, &job->failed_task);
+    LIST_REMOVE(job, entry);
+    mem_free(job);
+}
+
+void limiter_reset_destroy(struct limiter_reset **reset)
+{
+    struct job *job;
+
+    if (*reset == NULL)
+        return;
+    while ((job = LIST_FIRST(&(*reset)->jobs)) != NULL)
+        free_job(job);
+    mem_free(*reset);
+    *reset = NULL;
+}
+
+static void finish(void *arg)
+{
+    struct job *job = arg;
+    limiter_reset_fn *done = job->done;
+    void *done_arg = job->arg;
+    int64_t deleted = job->deleted;
+
+    free_job(job);
+    done(done_arg, deleted);
+}
+
+static void on_step(void *arg, const struct redis_result *result)
+{
+    struct reset_step *step = arg;
+    struct job *job = step->job;
+    int64_t count;
+
+    step->command = NULL;
+    if (!redis_reply_is_integer(result->reply, &count) || count < 0)
+        job->deleted = -1;
+    else if (job->deleted >= 0 && !step->is_silent)
+        job->deleted += step->is_length ? (count + FIELDS_A_WINDOW - 1) / FIELDS_A_WINDOW : count;
+    if (--job->pending == 0)
+        finish(job);
+}
+
+static void send_step(
+    struct job *job, const struct slice *arguments, size_t count, bool is_length, bool is_silent)
+{
+    struct reset_step *step = &job->steps[job->step_count++];
+    struct redis_client *client = limiter_redis_client(job->reset->redis);
+
+    *step = (struct reset_step){.job = job, .is_length = is_length, .is_silent = is_silent};
+    if (redis_client_command(client, arguments, count, RESET_TIMEOUT_MS, on_step, step,
+                             &step->command) == PROGRESS_DONE) {
+        job->deleted = -1;
+        return;
+    }
+    limiter_redis_count_command(job->reset->redis);
+    job->pending++;
+}
+
+static void delete_set(struct job *job,
+                       struct slice key,
+                       struct slice route,
+                       const struct slice *window_names,
+                       size_t window_name_count)
+{
+    struct limiter_redis *redis = job->reset->redis;
+    bool is_together = limiter_redis_layout(redis) == LIMIT_LAYOUT_IDENTITY;
+    size_t count = is_together ? 1 : window_name_count;
+    size_t size = limiter_redis_key_size(redis);
+    char *keys = mem_alloc(size * (count + 1));
+    struct slice *arguments = mem_alloc((count + 1) * sizeof(*arguments));
+
+    for (size_t i = 0; i < count; i++)
+        arguments[i + 1] = limiter_redis_key(
+            redis, key, route, is_together ? (struct slice){NULL, 0} : window_names[i],
+            keys + i * size, size);
+    if (is_together) {
+        arguments[0] = SLICE("HLEN");
+        send_step(job, arguments, 2, true, false);
+    }
+    arguments[0] = SLICE("DEL");
+    if (count > 0)
+        send_step(job, arguments, count + 1, false, is_together);
+    mem_free(arguments);
+    mem_free(keys);
+}
+
+void limiter_reset_start(struct limiter_reset *reset,
+                         struct slice key,
+                         const struct slice *routes,
+                         size_t route_count,
+                         const struct slice *window_names,
+                         size_t window_name_count,
+                         limiter_reset_fn *done,
+                         void *arg)
+{
+    size_t steps = 2 * (route_count + 1);
+    struct job *job = mem_alloc_zero(sizeof(*job) + steps * sizeof(job->steps[0]));
+
+    job->reset = reset;
+    job->done = done;
+    job->arg = arg;
+    loop_task_init(&job->failed_task, finish, job);
+    LIST_INSERT_HEAD(&reset->jobs, job, entry);
+    delete_set(job, key, (struct slice){NULL, 0}, window_names, window_name_count);
+    for (size_t i = 0; i < route_count; i++)
+        delete_set(job, key, routes[i], window_names, window_name_count);
+    if (job->pending == 0)
+        loop_defer(reset->loop, &job->failed_task);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stddef.h>
+
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/base/slice.h"
+#include "kamiyo/limit/limiter.h"
+
+/* Deleting all buckets of one identity in Redis (limiter_reset's other half). */
+struct limiter_redis;
+struct limiter_reset;
+struct loop;
+
+struct limiter_reset *limiter_reset_create(struct loop *loop,
+                                           struct limiter_redis *redis) MUST_CHECK;
+/* Resets that are under way end without their callbacks. */
+void limiter_reset_destroy(struct limiter_reset **reset);
+/* As limiter_reset; `done` runs later. */
+void limiter_reset_start(struct limiter_reset *reset,
+                         struct slice key,
+                         const struct slice *routes,
+                         size_t route_count,
+                         const struct slice *window_names,
+                         size_t window_name_count,
+                         limiter_reset_fn *done,
+                         void *arg);
