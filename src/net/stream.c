@@ -206,10 +206,13 @@ static enum stream_result encrypt_parts(
     return result;
 }
 
+/* FIN only after close_notify has left, or the peer would take the end for a cut. */
 static void send_end(struct stream *stream)
 {
-    if (stream->tls != NULL)
-        stream_tls_shutdown(stream->tls);
+    if (stream->tls != NULL && stream_tls_shutdown(stream->tls) == STREAM_TLS_WANTS_WRITE) {
+        watch_writing(stream);
+        return;
+    }
     (void)shutdown(stream->fd, SHUT_WR); /* a connection that is gone needs no end */
 }
 
@@ -334,10 +337,13 @@ static void on_write_event(int fd, short what, void *arg)
         stream->tls->read_wants_write = false;
         loop_defer(stream->loop, &stream->tls->more);
     }
-    if (has_pending(stream))
+    if (has_pending(stream)) {
         flush(stream);
-    else
-        drop_output(stream);
+        return;
+    }
+    drop_output(stream);
+    if (stream->tls != NULL && stream->tls->end_wants_write)
+        send_end(stream);
 }
 
 static void on_read_event(int fd, short what, void *arg)

@@ -28,6 +28,7 @@ struct stream_tls {
     bool is_established;   /* the handshake has succeeded and nothing has failed since */
     bool read_wants_write; /* a read goes on when the socket can be written */
     bool write_wants_read; /* and the reverse */
+    bool end_wants_write;  /* close_notify waits for a full socket */
 };
 
 struct stream_tls *
@@ -41,4 +42,5 @@ stream_tls_read(struct stream_tls *tls, char *buffer, size_t capacity, size_t *l
 enum stream_tls_status
 stream_tls_write(struct stream_tls *tls, const char *data, size_t length, size_t *taken) MUST_CHECK;
 bool stream_tls_has_more(const struct stream_tls *tls);
-void stream_tls_shutdown(struct stream_tls *tls);
+/* Send close_notify. DONE or WANTS_WRITE; DONE also when the connection is broken. */
+enum stream_tls_status stream_tls_shutdown(struct stream_tls *tls);

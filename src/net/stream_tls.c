@@ -40,7 +40,8 @@ void stream_tls_destroy(struct stream_tls **tls_pointer, bool is_polite)
     *tls_pointer = NULL;
     loop_task_cancel(tls->stream->loop, &tls->more);
     if (is_polite)
-        stream_tls_shutdown(tls);
+        (void)stream_tls_shutdown(
+            tls); /* one try: a peer that reads nothing gets no close_notify */
     else if (tls->is_established)
         SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN); /* else OpenSSL forgets the session */
     SSL_free(tls->ssl);
@@ -140,10 +141,17 @@ bool stream_tls_has_more(const struct stream_tls *tls)
     return SSL_pending(tls->ssl) > 0;
 }
 
-void stream_tls_shutdown(struct stream_tls *tls)
+enum stream_tls_status stream_tls_shutdown(struct stream_tls *tls)
 {
-    if (!tls->is_established || (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0)
-        return;
+    int result;
+
+    if (!tls->is_established)
+        return STREAM_TLS_DONE;
+    /* The flag is set before the alert is written; asking again after that would read. */
+    if ((SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0 && !tls->end_wants_write)
+        return STREAM_TLS_DONE;
     prepare();
-    (void)SSL_shutdown(tls->ssl); /* one try: a peer that reads nothing gets no close_notify */
+    result = SSL_shutdown(tls->ssl);
+    tls->end_wants_write = result < 0 && SSL_get_error(tls->ssl, result) == SSL_ERROR_WANT_WRITE;
+    return tls->end_wants_write ? STREAM_TLS_WANTS_WRITE : STREAM_TLS_DONE;
 }

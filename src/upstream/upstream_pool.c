@@ -334,7 +334,7 @@ enum progress upstream_pool_acquire(struct upstream_pool *pool,
                                     void *arg,
                                     struct upstream_pool_call **call_pointer)
 {
-    struct upstream_endpoint *endpoint;
+    struct upstream_endpoint *endpoint = NULL;
     struct upstream_connection *taken = NULL;
     struct upstream_pool_call *call;
     bool must_wait = !TAILQ_EMPTY(&pool->queue); /* who came first goes first */
