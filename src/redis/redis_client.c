@@ -134,6 +134,7 @@ format_command(struct redis_client *client, const struct slice *arguments, size_
         *out++ = '\r';
         *out++ = '\n';
     }
+    *out = '\0'; /* hiredis looks for a further argument as in a string */
     return (size_t)(out - client->buffer);
 }
 
