@@ -41,14 +41,27 @@ void text_append_char(struct text *text, char byte)
     text->data[text->length++] = byte;
 }
 
+/* Two digits a step: divisions are what a number costs. */
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
+                                  "25262728293031323334353637383940414243444546474849"
+                                  "50515253545556575859606162636465666768697071727374"
+                                  "75767778798081828384858687888990919293949596979899";
+
 void text_append_u64(struct text *text, uint64_t value)
 {
     char digits[20];
     size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
+    while (value >= 100) {
+        at -= 2;
+        memcpy(digits + at, digit_pairs + 2 * (value % 100), 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        at -= 2;
+        memcpy(digits + at, digit_pairs + 2 * value, 2);
+    } else {
+        digits[--at] = (char)('0' + value);
+    }
     text_append(text, (struct slice){digits + at, sizeof(digits) - at});
 }
 
@@ -117,9 +130,40 @@ static void append_json_escape(struct text *text, unsigned char byte)
     }
 }
 
+/* Bytes that stand for themselves in a JSON string: printable ASCII but the quote and the
+ * backslash. */
 static bool is_plain_json(unsigned char byte)
 {
     return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* Some byte of the word is 0 (Mycroft's test). */
+static uint64_t zero_bytes(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    return (word - ones) & ~word & (ones << 7);
+}
+
+/* All eight bytes are plain, by arithmetic on the whole word. */
+static bool is_plain_json_word(const char *bytes)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    uint64_t is_control = (word - ones * 0x20) & ~word & (ones << 7);
+    uint64_t is_special = zero_bytes(word ^ (ones * '"')) | zero_bytes(word ^ (ones * '\\')) |
+                          zero_bytes(word ^ (ones * 0x7f));
+    return (is_control | is_special | (word & (ones << 7))) == 0;
+}
+
+static size_t plain_json_length(struct slice bytes)
+{
+    size_t at = 0;
+    while (bytes.length - at >= 8 && is_plain_json_word(bytes.data + at))
+        at += 8;
+    while (at < bytes.length && is_plain_json((unsigned char)bytes.data[at]))
+        at++;
+    return at;
 }
 
 void text_append_json(struct text *text, struct slice bytes)
@@ -128,8 +172,7 @@ void text_append_json(struct text *text, struct slice bytes)
     size_t at = 0;
     while (at < bytes.length) {
         size_t start = at;
-        while (at < bytes.length && is_plain_json(data[at]))
-            at++;
+        at += plain_json_length((struct slice){bytes.data + at, bytes.length - at});
         text_append(text, (struct slice){bytes.data + start, at - start});
         if (at == bytes.length)
             break;

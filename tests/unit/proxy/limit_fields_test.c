@@ -3,14 +3,14 @@
  * The limit's header fields, byte for byte: an admission, a denial with two
  * windows that deny, the switches, and decisions that carry none.
  */
-#include "kamiyo/proxy/limit_fields.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "kamiyo/proxy/limit_fields.h"
 
 static const struct limit_policy policy = {
     .window_count = 2,
@@ -31,8 +31,13 @@ static const struct limit_decision denied = {
     .window_count = 2,
     .binding = 1,
     .wait_ms = 30001,
-    .levels = {{.capacity = 10, .remaining = 0, .refill_ms = 60000, .full_ms = 60000, .wait_ms = 5950},
-               {.capacity = 100, .remaining = 0, .refill_ms = 3600000, .full_ms = 3600000, .wait_ms = 30001}},
+    .levels =
+        {{.capacity = 10, .remaining = 0, .refill_ms = 60000, .full_ms = 60000, .wait_ms = 5950},
+         {.capacity = 100,
+          .remaining = 0,
+          .refill_ms = 3600000,
+          .full_ms = 3600000,
+          .wait_ms = 30001}},
 };
 
 struct row {
@@ -45,20 +50,28 @@ struct row {
 static const struct limit_decision unlimited = {.outcome = LIMIT_UNLIMITED, .window_count = 2};
 
 static const struct row rows[] = {
-    {"allowed", &allowed, {.has_x_ratelimit = true, .has_ratelimit = true},
+    {"allowed",
+     &allowed,
+     {.has_x_ratelimit = true, .has_ratelimit = true},
      "X-RateLimit-Limit: 10\r\nX-RateLimit-Remaining: 9\r\nX-RateLimit-Reset: 1006\r\n"
      "X-RateLimit-Tier: free\r\n"
      "RateLimit-Policy: \"minute\";q=10;w=60, \"hour\";q=100;w=3600\r\n"
      "RateLimit: \"minute\";r=9;t=6, \"hour\";r=99;t=36\r\n"},
-    {"denied", &denied, {.has_x_ratelimit = true, .has_ratelimit = true},
+    {"denied",
+     &denied,
+     {.has_x_ratelimit = true, .has_ratelimit = true},
      "X-RateLimit-Limit: 100\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1031\r\n"
      "X-RateLimit-Tier: free\r\n"
      "RateLimit-Policy: \"minute\";q=10;w=60, \"hour\";q=100;w=3600\r\n"
      "RateLimit: \"minute\";r=0;t=6, \"hour\";r=0;t=31\r\n"},
-    {"x only", &allowed, {.has_x_ratelimit = true},
+    {"x only",
+     &allowed,
+     {.has_x_ratelimit = true},
      "X-RateLimit-Limit: 10\r\nX-RateLimit-Remaining: 9\r\nX-RateLimit-Reset: 1006\r\n"
      "X-RateLimit-Tier: free\r\n"},
-    {"draft only", &allowed, {.has_ratelimit = true},
+    {"draft only",
+     &allowed,
+     {.has_ratelimit = true},
      "RateLimit-Policy: \"minute\";q=10;w=60, \"hour\";q=100;w=3600\r\n"
      "RateLimit: \"minute\";r=9;t=6, \"hour\";r=99;t=36\r\n"},
     {"off", &allowed, {.has_ratelimit = false}, ""},
@@ -72,7 +85,8 @@ static void test_fields(void **state)
         char memory[LIMIT_FIELDS_SIZE + 1];
         struct text out;
         text_init(&out, memory, LIMIT_FIELDS_SIZE);
-        limit_fields_write(&out, &policy, rows[i].decision, SLICE("free"), &rows[i].options, 1000000);
+        limit_fields_write(&out, &policy, rows[i].decision, SLICE("free"), &rows[i].options,
+                           1000000);
         memory[out.length] = '\0';
         assert_false(out.overflow);
         assert_string_equal(memory, rows[i].expected);
@@ -86,7 +100,8 @@ static void test_retry_after(void **state)
         int64_t wait_ms, seconds;
     } waits[] = {{1, 1}, {999, 1}, {1000, 1}, {1001, 2}, {30001, 31}, {0, 1}};
     for (size_t i = 0; i < COUNT_OF(waits); i++) {
-        const struct limit_decision decision = {.outcome = LIMIT_DENIED, .wait_ms = waits[i].wait_ms};
+        const struct limit_decision decision = {.outcome = LIMIT_DENIED,
+                                                .wait_ms = waits[i].wait_ms};
         assert_int_equal(limit_fields_retry_after(&decision), waits[i].seconds);
     }
 }

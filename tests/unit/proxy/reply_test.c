@@ -3,8 +3,6 @@
  * The gateway's own answers: status, fields and JSON of each kind, the 429's
  * body as KAMIYO's clients read it, problem+json, HEAD, CORS, closing.
  */
-#include "kamiyo/proxy/reply.h"
-
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 #include <jansson.h>
 
 #include "kamiyo/base/attributes.h"
+#include "kamiyo/proxy/reply.h"
 
 struct written {
     char bytes[8192];
@@ -51,19 +50,25 @@ static void test_each_kind(void **state)
         {REPLY_BAD_REQUEST, "HTTP/1.1 400 Bad Request\r\n", "bad_request", true, false},
         {REPLY_FORBIDDEN, "HTTP/1.1 403 Forbidden\r\n", "forbidden", false, false},
         {REPLY_REQUEST_TIMEOUT, "HTTP/1.1 408 Request Timeout\r\n", "request_timeout", true, false},
-        {REPLY_CONTENT_TOO_LARGE, "HTTP/1.1 413 Content Too Large\r\n", "content_too_large", true, false},
+        {REPLY_CONTENT_TOO_LARGE, "HTTP/1.1 413 Content Too Large\r\n", "content_too_large", true,
+         false},
         {REPLY_URI_TOO_LONG, "HTTP/1.1 414 URI Too Long\r\n", "uri_too_long", true, false},
-        {REPLY_EXPECTATION_FAILED, "HTTP/1.1 417 Expectation Failed\r\n", "expectation_failed", false, false},
+        {REPLY_EXPECTATION_FAILED, "HTTP/1.1 417 Expectation Failed\r\n", "expectation_failed",
+         false, false},
         {REPLY_HEADER_FIELDS_TOO_LARGE, "HTTP/1.1 431 Request Header Fields Too Large\r\n",
          "header_fields_too_large", true, false},
-        {REPLY_RATE_LIMITED, "HTTP/1.1 429 Too Many Requests\r\n", "rate_limit_exceeded", false, true},
+        {REPLY_RATE_LIMITED, "HTTP/1.1 429 Too Many Requests\r\n", "rate_limit_exceeded", false,
+         true},
         {REPLY_NOT_IMPLEMENTED, "HTTP/1.1 501 Not Implemented\r\n", "not_implemented", true, false},
         {REPLY_HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 505 HTTP Version Not Supported\r\n",
          "http_version_not_supported", true, false},
         {REPLY_BAD_GATEWAY, "HTTP/1.1 502 Bad Gateway\r\n", "bad_gateway", false, false},
-        {REPLY_SERVICE_UNAVAILABLE, "HTTP/1.1 503 Service Unavailable\r\n", "service_unavailable", false, true},
-        {REPLY_STORE_UNAVAILABLE, "HTTP/1.1 503 Service Unavailable\r\n", "store_unavailable", false, true},
-        {REPLY_GATEWAY_TIMEOUT, "HTTP/1.1 504 Gateway Timeout\r\n", "gateway_timeout", false, false},
+        {REPLY_SERVICE_UNAVAILABLE, "HTTP/1.1 503 Service Unavailable\r\n", "service_unavailable",
+         false, true},
+        {REPLY_STORE_UNAVAILABLE, "HTTP/1.1 503 Service Unavailable\r\n", "store_unavailable",
+         false, true},
+        {REPLY_GATEWAY_TIMEOUT, "HTTP/1.1 504 Gateway Timeout\r\n", "gateway_timeout", false,
+         false},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct written written;
@@ -102,12 +107,13 @@ static void test_quota(void **state)
     (void)state;
     struct written written;
     write_reply(&quota, &written);
-    assert_string_equal(
-        written.body,
-        "{\"error\": \"rate_limit_exceeded\", \"message\": \"Rate limit exceeded for minute window. Please "
-        "slow down.\", \"tier\": \"anonymous\", \"window\": \"minute\", \"limit\": 10, \"remaining\": 0, "
-        "\"retry_after_seconds\": 6, \"retry_after_ms\": 5950, \"upgrade_url\": "
-        "\"https://kamiyo.ai/pricing\", \"request_id\": \"abc-1\"}\n");
+    assert_string_equal(written.body,
+                        "{\"error\": \"rate_limit_exceeded\", \"message\": \"Rate limit exceeded "
+                        "for minute window. Please "
+                        "slow down.\", \"tier\": \"anonymous\", \"window\": \"minute\", \"limit\": "
+                        "10, \"remaining\": 0, "
+                        "\"retry_after_seconds\": 6, \"retry_after_ms\": 5950, \"upgrade_url\": "
+                        "\"https://kamiyo.ai/pricing\", \"request_id\": \"abc-1\"}\n");
     assert_true(has(&written, "\r\nRetry-After: 6\r\n"));
     assert_true(has(&written, "\r\nX-RateLimit-Limit: 10\r\n"));
     assert_true(has(&written, "\r\nContent-Type: application/json\r\n"));
@@ -127,8 +133,8 @@ static void test_problem(void **state)
     assert_string_equal(json_string_value(json_object_get(json, "type")),
                         "https://iana.org/assignments/http-problem-types#quota-exceeded");
     assert_int_equal(json_integer_value(json_object_get(json, "status")), 429);
-    assert_string_equal(json_string_value(json_array_get(json_object_get(json, "violated-policies"), 0)),
-                        "minute");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(json, "violated-policies"), 0)), "minute");
     assert_string_equal(json_string_value(json_object_get(json, "error")), "rate_limit_exceeded");
     json_decref(json);
 }
@@ -178,7 +184,8 @@ static void test_kind_of_status(void **state)
     assert_int_equal(reply_kind_of_status(505), REPLY_HTTP_VERSION_NOT_SUPPORTED);
     assert_int_equal(reply_kind_of_status(418), REPLY_BAD_REQUEST);
     for (enum reply_kind kind = REPLY_BAD_REQUEST; kind < REPLY_KIND_COUNT; kind++)
-        assert_int_equal(reply_status(reply_kind_of_status(reply_status(kind))), reply_status(kind));
+        assert_int_equal(reply_status(reply_kind_of_status(reply_status(kind))),
+                         reply_status(kind));
 }
 
 int main(void)
