@@ -10,12 +10,10 @@
 #include <string.h>
 
 #include "kamiyo/base/mem.h"
-#include "kamiyo/base/text.h"
 #include "kamiyo/config/config.h"
-#include "kamiyo/config/config_accept.h"
 #include "kamiyo/config/config_table.h"
-
-#define MAX_USER_BYTES 128 /* of an id as it stands in a bucket key */
+#include "kamiyo/identity/user_id.h"
+#include "kamiyo/upstream/upstream_url.h"
 
 static bool parse_unix(struct slice text, struct addr_endpoint *endpoint, struct error *error)
 {
@@ -171,68 +169,31 @@ void config_address_clear_listen(void *target)
     config->listen_count = 0;
 }
 
-/* host, host:port, [ipv6] or [ipv6]:port. */
-static bool check_authority(struct slice text, bool is_port_needed, struct error *error)
-{
-    size_t colon = find_port(text);
-    struct slice host = {text.data, colon};
-    uint64_t port = 1;
-    struct addr addr;
-
-    if (colon < text.length &&
-        (!slice_parse_u64((struct slice){text.data + colon + 1, text.length - colon - 1}, &port) ||
-         port == 0 || port > 65535)) {
-        error_set(error, "the port must be a number from 1 to 65535");
-        return false;
-    }
-    if (colon == text.length && is_port_needed) {
-        error_set(error,
-                  "must be http://host[:port], https://host[:port], unix:/path or host:port");
-        return false;
-    }
-    if (host.length > 2 && host.data[0] == '[' && host.data[host.length - 1] == ']') {
-        host = (struct slice){host.data + 1, host.length - 2};
-        if (addr_parse(host, &addr) && addr.family == ADDR_IPV6)
-            return true;
-    } else if (config_accept_host(host)) {
-        return true;
-    }
-    error_set(error, "the host must be a name, an IPv4 address or an [IPv6] address");
-    return false;
-}
-
+/* upstream_url decides; what people write most is told in words that help. */
 static bool check_upstream(struct slice text, struct error *error)
 {
-    struct addr_endpoint endpoint;
-    bool is_url = true;
-    size_t slash;
+    struct slice rest = text;
+    struct upstream_url url;
+    bool is_unix = slice_starts_with(text, SLICE("unix:"));
 
-    if (slice_starts_with(text, SLICE("unix:")))
-        return parse_unix(text, &endpoint, error);
     if (slice_starts_with(text, SLICE("http://")))
-        text = (struct slice){text.data + 7, text.length - 7};
+        rest = (struct slice){text.data + 7, text.length - 7};
     else if (slice_starts_with(text, SLICE("https://")))
-        text = (struct slice){text.data + 8, text.length - 8};
-    else
-        is_url = false;
-    if (!is_url && memmem(text.data, text.length, "://", 3) != NULL) {
+        rest = (struct slice){text.data + 8, text.length - 8};
+    if (!is_unix && memmem(rest.data, rest.length, "://", 3) != NULL) {
         error_set(error,
                   "must be http://host[:port], https://host[:port], unix:/path or host:port");
         return false;
     }
-    if (slice_find(text, '@') < text.length) {
+    if (!is_unix && slice_find(rest, '@') < rest.length) {
         error_set(error, "a user or password in the URL is not supported");
         return false;
     }
-    slash = slice_find(text, '/');
-    if (is_url && slash < text.length) {
-        if (slash + 1 < text.length) {
-            error_set(error, "a path after the host is not supported: targets go on as they came");
-            return false;
-        }
-        text.length = slash;
+    if (!is_unix && rest.data != text.data && slice_find(rest, '/') + 1 < rest.length) {
+        error_set(error, "a path after the host is not supported: targets go on as they came");
+        return false;
     }
-    return check_authority(text, !is_url, error);
+    return upstream_url_parse(text, &url, error);
 }
 
 static void read_upstream_item(const struct config_value *value, struct config *config)
@@ -345,39 +306,21 @@ void config_address_clear_trusted(void *target)
     config->client_ip.trust_unix = false;
 }
 
-/* The id as bucket keys have it: bytes outside A-Z a-z 0-9 . _ @ + = - as %XX (contract section 3).
- */
-static bool encode_user(struct slice id, char out[MAX_USER_BYTES + 1])
-{
-    struct text text;
-
-    text_init(&text, out, MAX_USER_BYTES + 1);
-    for (size_t i = 0; i < id.length; i++) {
-        struct slice byte = {id.data + i, 1};
-
-        if (config_accept_key_prefix(byte) && slice_find(SLICE(":/"), id.data[i]) == 2)
-            text_append(&text, byte);
-        else
-            text_append_format(&text, "%%%02X", (unsigned)(unsigned char)id.data[i]);
-    }
-    text_append_char(&text, '\0');
-    return !text.overflow && id.length > 0;
-}
-
 static void read_list_item(const struct config_value *value, struct route_list_options *list)
 {
     struct slice text = slice_of(value->node->kind == YAML_SCALAR ? value->node->text : NULL);
-    char user[MAX_USER_BYTES + 1];
+    char user[USER_ID_MAX_BYTES];
     struct addr_range range;
 
     if (slice_starts_with(text, SLICE("user:"))) {
-        if (!encode_user((struct slice){text.data + 5, text.length - 5}, user)) {
-            config_value_refuse(value,
-                                "must have an id of 1 to %d bytes after user:", MAX_USER_BYTES);
+        text = (struct slice){text.data + 5, text.length - 5};
+        if (text.length == 0) {
+            config_value_refuse(value, "needs an id after user:");
             return;
         }
         list->users = mem_resize(list->users, (list->user_count + 1) * sizeof(char *));
-        list->users[list->user_count++] = mem_copy_string(user);
+        list->users[list->user_count++] =
+            mem_copy_bytes(user, user_id_format(text, user)); /* as in bucket keys */
     } else if (addr_range_parse(text, &range)) {
         add_range(&list->ranges, &list->range_count, &range);
     } else {

@@ -14,6 +14,7 @@
 
 #include "kamiyo/base/text.h"
 #include "kamiyo/config/config_schema.h"
+#include "kamiyo/upstream/upstream_url.h"
 
 #include "config_check_internal.h"
 
@@ -119,27 +120,25 @@ static void check_listeners(const struct check *check)
     }
 }
 
-/* "localhost:10000" behind a listener on port 10000 of every address: each request would come back
- * for ever. */
+/* An upstream that is the gateway's own listener: each request would come back for ever. */
 static void check_loop(const struct check *check)
 {
-    static const char *const local[] = {"localhost:", "127.0.0.1:", "0.0.0.0:", "[::1]:"};
+    static const char *const local[] = {"localhost", "127.0.0.1", "0.0.0.0", "::1", NULL};
     const struct config *config = check->config;
 
     for (size_t i = 0; i < config->upstream.url_count; i++) {
-        const char *scheme = strstr(config->upstream.urls[i], "://");
-        struct slice host = slice_of(scheme != NULL ? scheme + 3 : config->upstream.urls[i]);
+        struct upstream_url url;
+        struct error error;
+        bool is_local = false;
 
-        for (size_t j = 0; j < config->listen_count; j++) {
-            for (size_t k = 0; k < COUNT_OF(local); k++) {
-                char self[40];
-
-                (void)snprintf(self, sizeof(self), "%s%u", local[k],
-                               (unsigned)config->listen[j].endpoint.addr.port);
-                if (slice_equal(host, slice_of(self)))
-                    complain(check, ERROR_WARNING, "upstream.url",
-                             "this is the gateway's own listener: requests would go round");
-            }
+        if (!upstream_url_parse(slice_of(config->upstream.urls[i]), &url, &error))
+            continue;
+        for (size_t j = 0; local[j] != NULL; j++)
+            is_local = is_local || strcmp(url.host, local[j]) == 0;
+        for (size_t j = 0; is_local && j < config->listen_count; j++) {
+            if (config->listen[j].endpoint.addr.port == url.port)
+                complain(check, ERROR_WARNING, "upstream.url",
+                         "this is the gateway's own listener: requests would go round");
         }
     }
 }

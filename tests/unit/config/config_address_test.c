@@ -84,8 +84,8 @@ static const struct upstream_case upstreams[] = {
     {"10.0.0.1:80", NULL},
     {"[::1]:80", NULL},
     {"unix:/run/api.sock", NULL},
-    {"localhost", "host:port"},
-    {"http://", "must be a name"},
+    {"localhost", "no port"},
+    {"http://", "the host must be a name"},
     {"http://x:0", "port"},
     {"http://x:70000", "port"},
     {"http://x/path", "a path after the host"},
@@ -93,7 +93,7 @@ static const struct upstream_case upstreams[] = {
     {"u:p@x:1", "user or password"},
     {"ftp://x", "must be http://"},
     {"http://a b", "must be a name"},
-    {"http://[::1", "must be"},
+    {"http://[::1", "the host must be"},
     {"unix:api.sock", "absolute path"},
 };
 

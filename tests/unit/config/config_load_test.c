@@ -336,7 +336,7 @@ static const struct mistake mistakes[] = {
     {"  - {path: /e, methods: get}", 25, "routes[6].methods", "capitals"},
     {"  - {path: /f, refund: [99]}", 25, "routes[7].refund[0]", "from 100 to 599"},
     {"  - {path: /g, wieght: 3}", 16, "routes[8].wieght", "unknown key"},
-    {"allow: [\"user:\"]", 9, "allow[0]", "an id"},
+    {"allow: [\"user:\"]", 9, "allow[0]", "needs an id"},
     {"responses: {upgrade_url: kamiyo.ai}", 26, "responses.upgrade_url", "http(s)"},
     {"admin: {listen: \"0.0.0.0:1\"}", 17, "admin.listen", "needs admin.token"},
     {"log: {level: inf}", 14, "log.level", "did you mean `info`?"},
