@@ -213,7 +213,7 @@ static void write_item(FILE *out, struct source *source, const struct error_item
 {
     char line[MAX_LINE];
 
-    (void)fputs(item->file, out);
+    (void)fputs(item->file[0] != '\0' ? item->file : "configuration", out);
     if (item->place.line > 0)
         (void)fprintf(out, ":%d:%d", item->place.line, item->place.column);
     (void)fprintf(out, ": %s%s%s%s\n", item->severity == ERROR_WARNING ? "warning: " : "",
