@@ -15,6 +15,7 @@ const struct command command_table[] = {
     {"run", command_run, "run the gateway (also without any word)"},
     {"check", command_check,
      "check the configuration; --online also reaches Redis and the upstream"},
+    {"explain", command_explain, "what the gateway would make of a request; charges nothing"},
     {"init", command_init, "print a commented configuration"},
     {"healthcheck", command_healthcheck, "exit 0 when the running gateway is well; for containers"},
     {"version", command_version, "the version"},
