@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kamiyo/admin/admin_options.h"
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/base/progress.h"
+#include "kamiyo/base/slice.h"
+#include "kamiyo/base/text.h"
+
+/*
+ * The admin listener (contract section 8): a small HTTP/1.1 server of its own
+ * on the control thread's loop, at most ADMIN_MAX_CONNECTIONS at a time,
+ * requests without bodies, one after another.
+ *
+ * What it tells about the gateway comes through `struct admin_source`, which
+ * the app fills; nothing here reaches into a worker. Everything is called on
+ * the loop's thread.
+ */
+struct admin;
+struct loop;
+struct metrics;
+struct metrics_gauges;
+
+#define ADMIN_MAX_CONNECTIONS 64
+/* Longest request head, and longest target in it. */
+#define ADMIN_MAX_HEAD_BYTES   8192
+#define ADMIN_MAX_TARGET_BYTES 2048
+
+/* One window of one bucket, as /api/buckets shows it. */
+struct admin_window {
+    struct slice name; /* "minute" */
+    int64_t limit;
+    int64_t burst;
+    int64_t remaining; /* whole tokens, at least 0 */
+    int64_t reset_seconds;
+};
+
+/* The windows of the default buckets (empty name), or of a route with buckets of its own. */
+struct admin_route_windows {
+    struct slice route;
+    const struct admin_window *windows;
+    size_t window_count;
+};
+
+/* What one identity has; borrowed only while it is handed over. */
+struct admin_buckets {
+    enum {
+        ADMIN_BUCKETS_FOUND,
+        ADMIN_BUCKETS_NO_TIER,     /* the tier that was asked for does not exist: 400 */
+        ADMIN_BUCKETS_UNAVAILABLE, /* the store did not answer: 503 */
+    } outcome;
+    struct slice tier;
+    struct slice mode; /* "redis", "memory", "fallback" */
+    const struct admin_route_windows *routes;
+    size_t route_count;
+};
+
+struct admin_call; /* the source's own record of something under way */
+typedef void admin_look_fn(void *arg, const struct admin_buckets *buckets);
+/* `deleted` = how many buckets, -1 = the store did not answer. */
+typedef void admin_reset_fn(void *arg, int64_t deleted);
+
+/*
+ * What the admin listener asks. All functions are called on its loop's thread and get `arg`;
+ * those with a `call` have the now-or-later shape of base/progress.h, and `cancel` is x_cancel for
+ * both. Slices are borrowed during the call only.
+ */
+struct admin_source {
+    void *arg;
+    struct metrics *metrics;
+    int64_t started_ms; /* Unix */
+    /* Serving, and not draining. Redis being away is no reason to say no. */
+    bool (*is_ready)(void *arg);
+    void (*read_gauges)(void *arg, struct metrics_gauges *gauges);
+    /* The members of /api/status beside version, uptime, requests and decisions: `"store": {...},
+     * "upstream": ...`, without a comma at either end. Called again with more room if it overflows.
+     */
+    void (*write_status)(void *arg, struct text *out);
+    /* key: "user:<id>" or "ip:<address>" as the contract writes them; tier: empty = as last seen.
+     */
+    enum progress (*look)(void *arg,
+                          struct slice key,
+                          struct slice tier,
+                          struct admin_buckets *buckets,
+                          admin_look_fn *done,
+                          void *done_arg,
+                          struct admin_call **call);
+    enum progress (*reset)(void *arg,
+                           struct slice key,
+                           int64_t *deleted,
+                           admin_reset_fn *done,
+                           void *done_arg,
+                           struct admin_call **call);
+    void (*cancel)(void *arg, struct admin_call **call);
+};
+
+/*
+ * Serve on `fd`, a listening descriptor (owned from here on; listener_open). Options and source
+ * are copied, but for what the source's pointers point to. Never NULL.
+ */
+struct admin *admin_create(struct loop *loop,
+                           int fd,
+                           const struct admin_options *options,
+                           const struct admin_source *source) MUST_CHECK;
+/* Close the listener and every connection at once, cancel what is pending. */
+void admin_destroy(struct admin **admin);
+/* A new token after a reload; browsers have to sign in again. */
+void admin_set_token(struct admin *admin, const char *token);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "kamiyo/admin/admin.h"
+#include "kamiyo/http/parser.h"
+#include "kamiyo/net/listener.h"
+#include "kamiyo/net/stream.h"
+
+/*
+ * The room's shared structs: the server (admin.c), its connections
+ * (admin_connection.c), who may ask (admin_access.c) and what is answered
+ * (admin_routes.c).
+ */
+#define ADMIN_MAX_FIELDS 64
+
+/* The secrets that open the door. */
+struct admin_access {
+    char *token;           /* NULL = none is asked for */
+    char session[33];      /* the cookie's value, made anew for each process and token */
+    char listen_host[128]; /* the host part of the listen address */
+    bool is_unix;          /* reached by a path, which no name can be rebound to */
+};
+
+void admin_access_init(struct admin_access *access, const struct addr_endpoint *listen);
+void admin_access_set_token(struct admin_access *access, const char *token);
+void admin_access_clear(struct admin_access *access);
+/* Host against DNS rebinding, a foreign Origin against cross-site deletes. */
+bool admin_access_is_own_host(const struct admin_access *access,
+                              const struct http_request_head *request);
+/* The token as Bearer, or the session in the cookie; compared in constant time. */
+bool admin_access_is_known(const struct admin_access *access,
+                           const struct http_request_head *request);
+bool admin_access_is_token(const struct admin_access *access, struct slice given);
+
+struct admin {
+    struct loop *loop;
+    struct listener *listener;
+    struct listener_limit limit;
+    struct admin_source source;
+    struct admin_access access;
+    TAILQ_HEAD(admin_connections, admin_connection) connections;
+};
+
+struct admin_connection {
+    TAILQ_ENTRY(admin_connection) entry;
+    struct admin *admin;
+    struct stream stream;
+    struct loop_timer timer; /* until the head is whole, idle, or written */
+    struct loop_task free_task;
+    struct http_parser parser;
+    struct http_parser_field spans[ADMIN_MAX_FIELDS];
+    struct http_field fields[ADMIN_MAX_FIELDS];
+    struct http_request_head request;
+    char input[ADMIN_MAX_HEAD_BYTES + 1]; /* from the head's start */
+    size_t input_length;
+    size_t head_length;      /* of the request that is being answered: the input's first bytes */
+    struct admin_call *call; /* what the answer waits for */
+    char key[ADMIN_MAX_TARGET_BYTES]; /* of the bucket it is about */
+    size_t key_length;
+    int64_t deleted;   /* how many of its buckets were */
+    bool has_begun;    /* a byte of the next request has come */
+    bool is_answering; /* between a request and its answer's last byte */
+    bool is_closing;   /* answered for the last time; what still comes is dropped */
+    bool is_head;
+    bool keep_alive;
+    bool is_closed;
+};
+
+/* Take over an accepted descriptor. */
+void admin_connection_create(struct admin *admin, int fd);
+void admin_connection_close(struct admin_connection *connection);
+
+/* An answer; body is borrowed during the call. `fields` = further lines, each with its CRLF. */
+struct admin_answer {
+    int status;
+    struct slice content_type;
+    struct slice fields;
+    struct slice body;
+};
+void admin_connection_answer(struct admin_connection *connection,
+                             const struct admin_answer *answer);
+/* {"error": ..., "message": ...} */
+void admin_connection_refuse(struct admin_connection *connection, int status, const char *message);
+
+/* After an answer that came later than its request: on to what has come meanwhile. */
+void admin_connection_proceed(struct admin_connection *connection);
+
+/* Answer connection->request now, or later by one of the above. */
+void admin_routes_serve(struct admin_connection *connection);
