@@ -98,6 +98,8 @@ static void process(struct admin_connection *connection)
 
         connection->input_length -= empty;
         memmove(connection->input, connection->input + empty, connection->input_length);
+        if (connection->input_length == 1 && connection->input[0] == '\r')
+            return; /* perhaps half an empty line */
         switch (http_parser_request(&connection->parser, connection->input,
                                     connection->input_length, &connection->request, &head_length)) {
         case HTTP_PARSER_MORE:

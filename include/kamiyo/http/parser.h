@@ -24,7 +24,7 @@
  *   400  malformed, or readable in two ways
  *   414  target over max_target_bytes, told while it is still arriving
  *   431  head over max_head_bytes, or more than max_fields fields
- *   501  a method that is not known (CONNECT is none of ours), a transfer coding other than chunked
+ *   501  CONNECT, PRI or a method of more than 32 bytes, a transfer coding other than chunked
  *   505  a version other than 1.0 and 1.1 (the HTTP/2 preface too)
  * Each refusal of a response is 502.
  */
