@@ -45,6 +45,7 @@ struct worker {
     struct redis_key_source *keys; /* over it; NULL as it */
     struct limiter *limiter;
     struct identity_chain *identity;
+    struct doctor *doctor;
     struct upstream_pool *upstreams;
     struct proxy *proxy;
     struct worker_door doors[MAX_LISTENERS];
@@ -131,6 +132,7 @@ static void make_proxy(struct worker *worker)
         .metrics = metrics_shard(shared->metrics, worker->index),
         .access_log =
             shared->access_log != NULL ? access_log_shard(shared->access_log, worker->index) : NULL,
+        .doctor = worker->doctor,
         .connection_limit = &shared->connections,
     };
     const struct proxy_settings settings = settings_of(worker->snapshot->config);
@@ -167,6 +169,7 @@ struct worker *worker_create(size_t index,
     const struct identity_budget budget = {failures_spent, failures_charge, worker};
     worker->identity = identity_chain_create(snapshot->identity,
                                              redis_key_source_as_source(worker->keys), &budget);
+    worker->doctor = doctor_create(&shared->doctor);
     worker->upstreams =
         upstream_pool_create(worker->loop, shared->resolver, &config->upstream, metrics, error);
     if (worker->upstreams == NULL)
@@ -361,6 +364,7 @@ void worker_destroy(struct worker **worker_in)
         loop_run_for(worker->loop, 1); /* what was closed is freed at the end of a turn */
     }
     proxy_destroy(&worker->proxy);
+    doctor_destroy(&worker->doctor);
     if (worker->identity != NULL)
         identity_chain_destroy(&worker->identity);
     if (worker->upstreams != NULL)

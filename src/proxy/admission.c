@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "kamiyo/identity/doctor.h"
 #include "kamiyo/observe/metrics.h"
 
 #include "proxy/proxy_internal.h"
@@ -174,6 +175,10 @@ void admission_begin(struct exchange *exchange)
         metrics_add(proxy->parts.metrics, METRICS_UNTRUSTED_FORWARDING, 1);
     if (exchange->client_ip.is_chain_short)
         metrics_add(proxy->parts.metrics, METRICS_SHORT_CHAINS, 1);
+    if (proxy->parts.doctor != NULL)
+        doctor_observe(proxy->parts.doctor, proxy->settings.client_ip, &exchange->client->peer,
+                       &request->head, &exchange->client_ip,
+                       loop_now(proxy->loop)->monotonic_us / 1000);
     if (route_table_judge_addr(exchange->routes, &exchange->client_ip.addr) == ROUTE_DENIED) {
         answer_send(exchange, REPLY_FORBIDDEN, "denied_address");
         return;

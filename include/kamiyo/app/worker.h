@@ -7,6 +7,7 @@
 #include "kamiyo/app/snapshot.h"
 #include "kamiyo/base/attributes.h"
 #include "kamiyo/base/error.h"
+#include "kamiyo/identity/doctor.h"
 #include "kamiyo/net/listener.h"
 #include "kamiyo/net/loop.h"
 
@@ -34,6 +35,7 @@ struct worker_shared {
     struct resolver *resolver;
     struct redis_shared *redis; /* NULL = none configured, or its URL cannot be used */
     struct listener_limit connections;
+    struct doctor_gates doctor;
 };
 
 /* A listening descriptor on its way to a worker. */
