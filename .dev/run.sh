@@ -50,7 +50,8 @@ run() {
 
 bench() {
     [ -x tests/bench/run ] || die "tests/bench/run is missing"
-    need python3 'redis-server|valkey-server' haproxy 'nginx-light|nginx-core|nginx' wrk strace
+    need gcc libc6-dev python3 'redis-server|valkey-server' haproxy 'nginx-light|nginx-core|nginx' wrk strace \
+        libnginx-mod-stream libnginx-mod-http-lua lua-nginx-redis
     build release >&2
     exec tests/bench/run "$@"
 }

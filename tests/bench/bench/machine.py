@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Processes pinned to a CPU, their CPU time to the nanosecond, free ports, and ending only what was started here."""
+import os
+import socket
+import subprocess
+import time
+
+CPUS = sorted(os.sched_getaffinity(0))
+LOAD_CPU = CPUS[0]  # the load generator and the upstream
+PROXY_CPU = CPUS[-1]  # the proxy under test, alone
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port, process, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"{process.args[0]} does not listen on {port}")
+
+
+class Process:
+    """A program on one CPU, with all its children."""
+
+    def __init__(self, arguments, cpu, port, environment=None):
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(cpu), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, start_new_session=True)
+        self.port = port
+        wait_for_port(port, self.process)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def pids(self):
+        found, queue = [], [self.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            for task in os.listdir(f"/proc/{pid}/task"):
+                try:
+                    with open(f"/proc/{pid}/task/{task}/children") as f:
+                        queue += [int(child) for child in f.read().split()]
+                except FileNotFoundError:
+                    pass  # the thread has just ended
+        return found
+
+    def cpu_seconds(self):
+        """Of all threads of all its processes: schedstat counts nanoseconds."""
+        total = 0
+        for pid in self.pids():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                try:
+                    with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                        total += int(f.read().split()[0])
+                except FileNotFoundError:
+                    pass
+        return total / 1e9
+
+    def anonymous_bytes(self):
+        total = 0
+        for pid in self.pids():
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                for line in f:
+                    if line.startswith("Anonymous:"):
+                        total += int(line.split()[1]) * 1024
+        return total
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def busy_share(cpu, before=None):
+    """(busy, total) jiffies of one CPU; with `before` the busy share since then."""
+    with open("/proc/stat") as f:
+        for line in f:
+            if line.startswith(f"cpu{cpu} "):
+                numbers = [int(n) for n in line.split()[1:9]]
+                now = (sum(numbers) - numbers[3] - numbers[4], sum(numbers))
+                break
+    if before is None:
+        return now
+    return (now[0] - before[0]) / max(1, now[1] - before[1])

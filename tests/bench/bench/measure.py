@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Taking the figures: CPU a request in interleaved rounds, system calls, memory, latency at a fixed rate."""
+import json
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import time
+
+from .machine import LOAD_CPU, busy_share
+
+
+def wrk(port, path, seconds, connections, script=None, cpu=LOAD_CPU):
+    """Requests done and how many were neither 2xx nor 3xx."""
+    command = ["taskset", "-c", str(cpu), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    if script:
+        command += ["-s", script]
+    output = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True,
+                            timeout=seconds + 30, check=True).stdout
+    done = int(re.search(r"(\d+) requests in", output).group(1))
+    other = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+    broken = re.search(r"Socket errors: (.*)", output)
+    return done, int(other.group(1)) if other else 0, broken.group(1) if broken else ""
+
+
+def round_of(process, case, script, seconds):
+    """CPU microseconds of the proxy for each request in one go, and how busy its CPU was."""
+    cpu = process.cpu_seconds()
+    done, other, broken = wrk(process.port, case.path, seconds, case.connections, script)
+    cpu = process.cpu_seconds() - cpu
+    wrong = done - other if case.status >= 400 else other
+    if broken or done == 0 or wrong > 2:
+        raise RuntimeError(f"{case.name}: {done} requests, {wrong} with another status than {case.status}; {broken}")
+    return {"us": cpu / done * 1e6, "per_second": done / seconds, "busy": cpu / seconds}
+
+
+def measure(case, running, script, rounds, seconds, say):
+    """{name: [rounds]}; the order alternates, so that a drift of the machine meets everyone alike."""
+    results = {name: [] for name in running}
+    for process in running.values():  # connections, caches, tables
+        wrk(process.port, case.path, 1, case.connections, script)
+    for index in range(rounds):
+        names = list(running) if index % 2 == 0 else list(reversed(running))
+        for name in names:
+            results[name].append(round_of(running[name], case, script, seconds))
+        say(f"  round {index + 1}: " + "  ".join(f"{n} {results[n][-1]['us']:.2f}" for n in running))
+    return results
+
+
+def summary(results):
+    """Medians, and for each other proxy the median of the ratios within a round."""
+    table = {}
+    for name, rounds in results.items():
+        table[name] = {"us": statistics.median(r["us"] for r in rounds),
+                       "per_second": statistics.median(r["per_second"] for r in rounds),
+                       "busy": statistics.median(r["busy"] for r in rounds)}
+        if name != "gateway":
+            table[name]["ratio"] = statistics.median(g["us"] / r["us"] for g, r in zip(results["gateway"], rounds))
+    return table
+
+
+def system_calls(process, path, requests=2000, fields=""):
+    """System calls of all threads for each request, one in flight on a warm connection."""
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", process.port)) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def ask(times):
+            for _ in range(times):
+                s.sendall(request)
+                data = s.recv(65536)
+                while b"\r\n\r\n" not in data:
+                    data += s.recv(65536)
+                head, _, body = data.partition(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)\r\ncontent-length: *(\d+)", head).group(1))
+                while len(body) < length:
+                    body += s.recv(65536)
+        ask(50)
+        pids = [argument for pid in process.pids() for argument in ("-p", str(pid))]
+        tracer = subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", *pids], stderr=subprocess.PIPE, text=True)
+        time.sleep(1)
+        ask(requests)
+        tracer.send_signal(signal.SIGINT)
+        report = tracer.communicate(timeout=20)[1]
+    calls = {}
+    for line in report.splitlines():
+        found = re.match(r"\s*(\d+)\s+(\w+)\s*$", line)
+        if found and found.group(2) != "total":
+            calls[found.group(2)] = int(found.group(1))
+    return sum(calls.values()) / requests, calls
+
+
+def idle_bytes(process, count=5000):
+    """User memory of the proxy for each idle keep-alive connection."""
+    request = b"GET /_gateway/health HTTP/1.1\r\nHost: bench\r\n\r\n"
+    held = []
+
+    def hold(number):
+        for _ in range(number):
+            s = socket.create_connection(("127.0.0.1", process.port))
+            s.sendall(request)
+            s.recv(4096)
+            held.append(s)
+    hold(200)
+    before = process.anonymous_bytes()
+    hold(count)
+    time.sleep(0.3)
+    after = process.anonymous_bytes()
+    for s in held:
+        s.close()
+    return (after - before) / count
+
+
+def open_loop(program, port, path, rate, seconds, connections=64):
+    before = busy_share(LOAD_CPU)
+    output = subprocess.run(["taskset", "-c", str(LOAD_CPU), program, "127.0.0.1", str(port), path, str(connections),
+                             str(rate), str(seconds)], capture_output=True, text=True, timeout=seconds + 30).stdout
+    result = json.loads(output)
+    result["load_busy"] = busy_share(LOAD_CPU, before)
+    return result
