@@ -61,6 +61,7 @@ def test_client_that_is_still_sending_sees_its_answer(t):
         client.send(request("POST", "/", [("Content-Length", 1_000_000)], b"x" * 300_000))
         time.sleep(0.02)
         own_answer(client.response("POST"), 403)
+        assert client.rest(4.0) == b"" and not client.was_reset, "closed with a reset"
         client.close()
 
 

@@ -114,7 +114,7 @@ def test_client_that_sends_on_still_sees_the_413(t):
     client = gateway.client()
     client.send(request("POST", "/", [("Content-Length", 60_000)], b"x" * 60_000))
     own_answer(client.response("POST"), 413)
-    assert client.is_closed(5.0)
+    assert client.is_closed(5.0) and not client.was_reset, "closed with a reset"
     nothing_sent(upstream)
 
 

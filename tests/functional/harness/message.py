@@ -8,7 +8,8 @@ REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/1\.1\Z")
 STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-9][0-9]{2}) ([\t \x21-\x7e\x80-\xff]*)\Z")
 FIELD = re.compile(rf"({TOKEN}):(?: ([\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)| ?)\Z")
 CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
-LENGTH = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
+LENGTH = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
+MAX_LENGTH = 2**63 - 1
 
 
 class Loose(Exception):
@@ -94,7 +95,7 @@ def split_head(raw):
 
 def length_of(fields):
     values = fields.all("content-length")
-    if len(values) > 1 or (values and not LENGTH.match(values[0])):
+    if len(values) > 1 or (values and not (LENGTH.match(values[0]) and int(values[0]) <= MAX_LENGTH)):
         raise Loose(f"Content-Length {values!r}")
     return int(values[0]) if values else None
 
