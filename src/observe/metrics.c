@@ -124,22 +124,39 @@ struct query {
     const struct slice *labels;
 };
 
-/* The ends of a label tell configured names apart well enough; equal ones are compared in full
- * anyway. */
+/*
+ * The ends of a label, eight or four bytes each, tell configured names apart well enough; equal
+ * ones are compared in full anyway.
+ */
+static uint64_t word_of(struct slice label)
+{
+    if (label.length >= sizeof(uint64_t)) {
+        uint64_t first;
+        uint64_t last;
+
+        memcpy(&first, label.data, sizeof(first));
+        memcpy(&last, label.data + label.length - sizeof(last), sizeof(last));
+        return first ^ (last << 7 | last >> 57);
+    }
+    if (label.length >= sizeof(uint32_t)) {
+        uint32_t first;
+        uint32_t last;
+
+        memcpy(&first, label.data, sizeof(first));
+        memcpy(&last, label.data + label.length - sizeof(last), sizeof(last));
+        return (uint64_t)first << 32 | last;
+    }
+    if (label.length == 0)
+        return 0;
+    return (uint64_t)(unsigned char)label.data[0] << 16 |
+           (uint64_t)(unsigned char)label.data[label.length / 2] << 8 |
+           (unsigned char)label.data[label.length - 1];
+}
+
 static uint64_t mix(uint64_t hash, struct slice label)
 {
-    uint64_t word = 0;
-
-    if (label.length >= sizeof(word)) {
-        memcpy(&word, label.data, sizeof(word));
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
-        memcpy(&word, label.data + label.length - sizeof(word), sizeof(word));
-    } else {
-        for (size_t i = 0; i < label.length; i++)
-            word = word << 8 | (unsigned char)label.data[i];
-    }
-    hash = (hash ^ word ^ label.length) * 0x9e3779b97f4a7c15U;
-    return hash ^ hash >> 29;
+    hash = (hash ^ word_of(label) ^ label.length) * 0x9e3779b97f4a7c15U;
+    return hash ^ hash >> 32;
 }
 
 static uint64_t hash_of(const struct query *query)
@@ -148,7 +165,7 @@ static uint64_t hash_of(const struct query *query)
 
     for (size_t i = 0; i < metrics_label_counts[query->family]; i++)
         hash = mix(hash, query->labels[i]);
-    return hash ^ hash >> 32;
+    return hash;
 }
 
 static bool matches(const struct metrics_counter *counter, const struct query *query)
