@@ -38,7 +38,7 @@ struct fake_redis_connection {
     bool is_cut; /* closed at the end of the callback on the stack */
     bool is_busy;
     size_t length;
-    char input[INPUT_BYTES];
+    char input[INPUT_BYTES + 1]; /* its last byte stays 0: numbers are read as in a string */
 };
 
 struct fake_redis {
