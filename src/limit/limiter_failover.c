@@ -438,26 +438,42 @@ static void on_probe_result(void *arg, const struct redis_result *result)
         probe_later(failover, PROBE_INTERVAL_MS);
 }
 
+/* Nobody asks how it ended. */
+static void on_removed(void *arg, const struct redis_result *result)
+{
+    (void)arg;
+    (void)result;
+}
+
+/* A write, and its removal: a probe that succeeded leaves nothing behind. */
+static bool send_probe(struct limiter_failover *failover)
+{
+    struct redis_call *removal = NULL;
+    char key[512];
+    struct slice name = limiter_redis_name(
+        failover->redis, "probe:", limit_store_instance(failover->shared->store), key, sizeof(key));
+    struct slice write[] = {SLICE("SET"), name, SLICE("1"), SLICE("EX"), SLICE(PROBE_TTL_SECONDS)};
+    struct slice removing[] = {SLICE("DEL"), name};
+
+    /* No deadline: a stopped Redis answers when it goes on, and a dead one is dropped by the
+     * client. */
+    if (redis_client_command(failover->client, write, COUNT_OF(write), 0, on_probe_result, failover,
+                             &failover->probe) == PROGRESS_DONE)
+        return false;
+    limiter_redis_count_command(failover->redis);
+    if (redis_client_command(failover->client, removing, COUNT_OF(removing), 0, on_removed,
+                             failover, &removal) == PROGRESS_PENDING)
+        limiter_redis_count_command(failover->redis);
+    redis_client_cancel(&removal);
+    return true;
+}
+
 static void on_probe_timer(void *arg)
 {
     struct limiter_failover *failover = arg;
-    char key[512];
-    struct slice arguments[] = {
-        SLICE("SET"),
-        limiter_redis_name(failover->redis, "probe:", limit_store_instance(failover->shared->store),
-                           key, sizeof(key)),
-        SLICE("1"),
-        SLICE("EX"),
-        SLICE(PROBE_TTL_SECONDS),
-    };
 
     failover->probe_sent_ms = loop_now_ms(failover->loop);
-    /* No deadline: a stopped Redis answers when it goes on, and a dead one is dropped by the
-     * client. */
-    if (redis_client_command(failover->client, arguments, COUNT_OF(arguments), 0, on_probe_result,
-                             failover, &failover->probe) == PROGRESS_PENDING)
-        limiter_redis_count_command(failover->redis);
-    else
+    if (!send_probe(failover))
         probe_later(failover, PROBE_INTERVAL_MS);
 }
 
