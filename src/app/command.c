@@ -16,6 +16,7 @@ const struct command command_table[] = {
     {"check", command_check,
      "check the configuration; --online also reaches Redis and the upstream"},
     {"explain", command_explain, "what the gateway would make of a request; charges nothing"},
+    {"replay", command_replay, "run an access log through a policy: who would be refused"},
     {"init", command_init, "print a commented configuration"},
     {"healthcheck", command_healthcheck, "exit 0 when the running gateway is well; for containers"},
     {"version", command_version, "the version"},
