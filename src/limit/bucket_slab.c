@@ -7,6 +7,7 @@
 #include "bucket_slab.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kamiyo/base/mem.h"
@@ -25,7 +26,7 @@ void bucket_slab_init(struct bucket_slab *slab)
 void bucket_slab_clear(struct bucket_slab *slab)
 {
     for (uint32_t i = 0; i < slab->chunk_count; i++)
-        mem_free(slab->chunks[i].memory);
+        free(slab->chunks[i].memory);
     mem_free(slab->chunks);
     bucket_slab_init(slab);
 }
@@ -94,11 +95,13 @@ static uint32_t take_place(struct bucket_slab *slab)
 
 static bool add_chunk(struct bucket_slab *slab, uint8_t class)
 {
-    char *memory = mem_try_alloc_zero(BUCKET_SLAB_CHUNK_BYTES);
+    /* On cache lines: a record of two windows and a short key is one of 64 bytes. */
+    char *memory = aligned_alloc(64, BUCKET_SLAB_CHUNK_BYTES);
     uint32_t number;
 
     if (memory == NULL)
         return false;
+    memset(memory, 0, BUCKET_SLAB_CHUNK_BYTES);
     number = take_place(slab);
     slab->chunks[number] =
         (struct bucket_slab_chunk){.memory = memory, .free_head = NO_UNIT, .class = class};
@@ -152,7 +155,7 @@ void bucket_slab_give(struct bucket_slab *slab, uint32_t reference)
     if (--chunk->live > 0)
         return;
     unlink_partial(slab, number);
-    mem_free(chunk->memory);
+    free(chunk->memory);
     chunk->memory = NULL;
     chunk->next = slab->spare;
     slab->spare = number;

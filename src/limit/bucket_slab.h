@@ -18,8 +18,8 @@
 #define BUCKET_SLAB_CHUNK_BYTES 4096
 #define BUCKET_SLAB_CLASSES     20 /* blocks of up to 19 * 16 bytes */
 #define BUCKET_SLAB_MARK        30
-/* What an allocator adds to a chunk, as a rule. */
-#define BUCKET_SLAB_OVERHEAD 16
+/* What an allocator adds to a chunk on a cache line, as a rule. */
+#define BUCKET_SLAB_OVERHEAD 64
 #define BUCKET_SLAB_NONE     UINT32_MAX
 
 struct bucket_slab_chunk {
