@@ -45,6 +45,7 @@ struct gateway {
     int64_t started_ms; /* Unix */
     struct event *signals[GATEWAY_SIGNAL_COUNT];
     struct admin *admin; /* NULL = off */
+    size_t lookup_count; /* admin_lookup: under way */
 };
 
 /* gateway_state.c */

@@ -210,6 +210,19 @@ bool bucket_table_peek(struct bucket_table *table,
     return allowed;
 }
 
+bool bucket_table_policy(struct bucket_table *table,
+                         const struct bucket_key *key,
+                         struct limit_policy *policy)
+{
+    struct bucket_shard *shard = lock_shard(table, key);
+    const struct bucket_record *record = bucket_shard_find(shard, key);
+
+    if (record != NULL)
+        *policy = bucket_shapes_at(shard->shapes, record->shape)->base->policy;
+    unlock_shard(shard);
+    return record != NULL;
+}
+
 void bucket_table_adjust(struct bucket_table *table,
                          const struct bucket_key *key,
                          struct bucket_shape *shape,

@@ -77,6 +77,10 @@ bool bucket_table_peek(struct bucket_table *table,
                        int64_t cost,
                        int64_t now_ms,
                        struct limit_decision *decision);
+/* The whole policy that the entry was last decided by; false when there is none. */
+bool bucket_table_policy(struct bucket_table *table,
+                         const struct bucket_key *key,
+                         struct limit_policy *policy);
 /* Take `tokens` from every window even below zero; negative gives back, up to the capacity. */
 void bucket_table_adjust(struct bucket_table *table,
                          const struct bucket_key *key,
