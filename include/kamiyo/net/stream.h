@@ -52,8 +52,10 @@ struct stream_handler {
     /* All that was pending has been written, or a connect or handshake that was asked for has
      * succeeded. */
     void (*on_drained)(struct stream *stream, void *arg);
-    /* Writing what was pending, connecting or the handshake failed; errno-like reason in
-     * stream->error. Not closed yet. */
+    /*
+     * Writing what was pending, connecting or the handshake failed; errno-like reason in
+     * stream->error. Not closed yet: what the peer sent before can still be read.
+     */
     void (*on_failed)(struct stream *stream, void *arg);
 };
 

@@ -484,6 +484,30 @@ static void test_reset_during_a_pause(void **state)
     owner_free(owner, -1);
 }
 
+/* An answer that came before the peer cut the upload short is not lost with it. */
+static void test_answer_before_a_reset_can_be_read(void **state)
+{
+    struct acceptor acceptor;
+    struct owner *owner = calloc(1, sizeof(*owner));
+    struct error error;
+    size_t length = 0;
+
+    assert_non_null(owner);
+    acceptor_start(&acceptor, *state);
+    assert_true(stream_connect(&owner->stream, *state, &acceptor.at, &handler, owner, &error));
+    loop_fixture_run_until(*state, &owner->is_drained);
+    loop_fixture_run_until(*state, &acceptor.is_done);
+    assert_int_equal(write_text(&owner->stream, "upload", ""), STREAM_OK);
+    assert_int_equal(send(acceptor.fd, "413", 3, 0), 3);
+    close(acceptor.fd); /* with unread bytes: a reset */
+    assert_int_equal(write_text(&owner->stream, "more", ""), STREAM_FAILED);
+    assert_int_equal(stream_read(&owner->stream, owner->buffer, sizeof(owner->buffer), &length),
+                     STREAM_OK);
+    assert_int_equal(length, 3);
+    listener_destroy(&acceptor.listener);
+    owner_free(owner, -1);
+}
+
 static void test_never_begun(void **state)
 {
     struct stream stream = {.loop = NULL};
@@ -522,6 +546,7 @@ int main(void)
         TEST(test_close_while_connecting),
         TEST(test_abort_resets),
         TEST(test_reset_during_a_pause),
+        TEST(test_answer_before_a_reset_can_be_read),
         cmocka_unit_test(test_never_begun),
         cmocka_unit_test(test_size),
     };

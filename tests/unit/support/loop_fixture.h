@@ -11,7 +11,7 @@
  * test when that takes longer than the cap. Made and checked anew by each
  * test, so that nothing leaks from one into the next.
  */
-#define LOOP_FIXTURE_CAP_MS 5000
+#define LOOP_FIXTURE_CAP_MS 15000
 
 /* cmocka's setup and teardown: *state is the struct loop. */
 int loop_fixture_setup(void **state);
