@@ -27,7 +27,7 @@ void key_record_set(struct key_record *record, struct slice user, struct slice t
 {
     record->outcome = user.length > 0 ? KEY_SOURCE_FOUND : KEY_SOURCE_ABSENT;
     record->user_length = (uint8_t)user_id_format(user, record->user);
-    record->tier_length = is_tier_name(tier) ? (uint8_t)tier.length : 0;
+    record->tier_length = user.length > 0 && is_tier_name(tier) ? (uint8_t)tier.length : 0;
     if (record->tier_length > 0)
         memcpy(record->tier, tier.data, tier.length);
 }
