@@ -21,17 +21,6 @@ struct slice text_slice(const struct text *text)
     return (struct slice){text->data, text->length};
 }
 
-void text_append(struct text *text, struct slice bytes)
-{
-    if (bytes.length > text->capacity - text->length) {
-        text->overflow = true;
-        return;
-    }
-    if (bytes.length > 0)
-        memcpy(text->data + text->length, bytes.data, bytes.length);
-    text->length += bytes.length;
-}
-
 void text_append_char(struct text *text, char byte)
 {
     if (text->length == text->capacity) {
@@ -47,22 +36,31 @@ static const char digit_pairs[] = "000102030405060708091011121314151617181920212
                                   "50515253545556575859606162636465666768697071727374"
                                   "75767778798081828384858687888990919293949596979899";
 
+static unsigned count_digits(uint64_t value)
+{
+    unsigned count = 1;
+    for (; value >= 10000; value /= 10000)
+        count += 4;
+    return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
 void text_append_u64(struct text *text, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    while (value >= 100) {
-        at -= 2;
-        memcpy(digits + at, digit_pairs + 2 * (value % 100), 2);
-        value /= 100;
+    unsigned count = count_digits(value);
+    if (count > text->capacity - text->length) {
+        text->overflow = true;
+        return;
     }
-    if (value >= 10) {
-        at -= 2;
-        memcpy(digits + at, digit_pairs + 2 * value, 2);
-    } else {
-        digits[--at] = (char)('0' + value);
+    char *end = text->data + text->length + count;
+    for (; value >= 100; value /= 100) {
+        end -= 2;
+        memcpy(end, digit_pairs + 2 * (value % 100), 2);
     }
-    text_append(text, (struct slice){digits + at, sizeof(digits) - at});
+    if (value >= 10)
+        memcpy(end - 2, digit_pairs + 2 * value, 2);
+    else
+        end[-1] = (char)('0' + value);
+    text->length += count;
 }
 
 void text_append_i64(struct text *text, int64_t value)

@@ -119,7 +119,8 @@ void answer_send(struct exchange *exchange, enum reply_kind kind, const char *re
         reply.remaining = level->remaining;
         reply.wait_ms = decision->wait_ms;
         reply.upgrade_url = slice_of(exchange->proxy->settings.reply->upgrade_url);
-        reply.violated = violated_windows(exchange, violated, sizeof(violated));
+        if (is_problem(exchange))
+            reply.violated = violated_windows(exchange, violated, sizeof(violated));
     }
     send_reply(exchange, &reply, reason);
 }

@@ -5,6 +5,8 @@
  */
 #include "kamiyo/proxy/request_id.h"
 
+#include <string.h>
+
 #include "kamiyo/base/hash.h"
 
 void request_id_init(struct request_id_source *source)
@@ -30,13 +32,25 @@ static uint64_t next(struct request_id_source *source)
     return sum;
 }
 
+/* Four bytes as eight hexadecimal digits: spread to nibbles, then all eight at once to ASCII. */
+static uint64_t hex_digits(uint32_t value)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t spread = value;
+    spread = (spread | spread << 16) & 0x0000ffff0000ffffu;
+    spread = (spread | spread << 8) & 0x00ff00ff00ff00ffu;
+    spread = (spread | spread << 4) & 0x0f0f0f0f0f0f0f0fu;
+    uint64_t is_letter = (spread + ones * 6) >> 4 & ones; /* 10 to 15 carry into bit 4 */
+    return spread + ones * '0' + is_letter * ('a' - '0' - 10);
+}
+
 void request_id_make(struct request_id_source *source, char out[REQUEST_ID_MADE_BYTES])
 {
-    static const char digits[] = "0123456789abcdef";
     for (int half = 0; half < 2; half++) {
         uint64_t bits = next(source);
-        for (int i = 0; i < 16; i++, bits >>= 4)
-            *out++ = digits[bits & 15];
+        uint64_t low = hex_digits((uint32_t)bits), high = hex_digits((uint32_t)(bits >> 32));
+        memcpy(out + 16 * half, &low, 8);
+        memcpy(out + 16 * half + 8, &high, 8);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kamiyo/base/attributes.h"
 #include "kamiyo/base/slice.h"
@@ -25,7 +26,16 @@ struct text {
 
 void text_init(struct text *text, char *data, size_t capacity);
 struct slice text_slice(const struct text *text);
-void text_append(struct text *text, struct slice bytes);
+/* Inline, so that the many literals become plain stores. */
+static inline void text_append(struct text *text, struct slice bytes)
+{
+    if (UNLIKELY(bytes.length > text->capacity - text->length)) {
+        text->overflow = true;
+    } else if (bytes.length > 0) {
+        memcpy(text->data + text->length, bytes.data, bytes.length);
+        text->length += bytes.length;
+    }
+}
 void text_append_char(struct text *text, char byte);
 void text_append_u64(struct text *text, uint64_t value);
 void text_append_i64(struct text *text, int64_t value);
