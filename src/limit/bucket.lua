@@ -70,7 +70,7 @@ for i = 1, count do
         last_ms = last_ms - last_ms % 1
       end
     end
-    -- With a digit first, no x behind it and a digit last, what tonumber takes is a decimal.
+    -- With a digit first, no x behind it and a digit last, what tonumber takes is a decimal (or 1E5, which means one).
     local number, first, second = tonumber(tokens), byte(tokens, 1, 2)
     local stored = burst
     if capacity ~= ARGV[i + 1] or not number or first < 48 or first > 57 or second == 120 or second == 88
@@ -147,12 +147,13 @@ if action then
       if ahead and ahead[i] then text = format('%.3f', (now + ahead[i]) / 1000) end
     end
     -- A key lives for twice the window, or twice the time to full where that is longer, and is prolonged when less than
-    -- once is left: so it never ends while the bucket still fills. A level below zero may need more.
+    -- once is left: so it never ends while the bucket still fills. Below zero, or ahead of the clock, it may need more.
     local rest = full / speed
     if rest < period then rest = period end
     local life = rest * 2
-    if level < 0 and (full - level) / speed > rest then
-      rest = (full - level) / speed
+    if level < 0 or ahead then
+      local fill = (full - level) / speed + (ahead and ahead[i] or 0)
+      if fill > rest then rest = fill end
       if life < rest then life = rest + 1000 end
     end
     if prefixed then
