@@ -6,6 +6,8 @@
  */
 #include "kamiyo/base/mem.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,9 +20,15 @@ NO_RETURN static void out_of_memory(void)
     abort();
 }
 
+/* A size beyond what any object may have is a product that wrapped around: no allocator need be asked. */
+static bool is_absurd(size_t size)
+{
+    return size > PTRDIFF_MAX;
+}
+
 void *mem_alloc(size_t size)
 {
-    void *memory = malloc(size > 0 ? size : 1);
+    void *memory = is_absurd(size) ? NULL : malloc(size > 0 ? size : 1);
     if (memory == NULL)
         out_of_memory();
     return memory;
@@ -28,7 +36,7 @@ void *mem_alloc(size_t size)
 
 void *mem_alloc_zero(size_t size)
 {
-    void *memory = calloc(1, size > 0 ? size : 1);
+    void *memory = is_absurd(size) ? NULL : calloc(1, size > 0 ? size : 1);
     if (memory == NULL)
         out_of_memory();
     return memory;
@@ -36,7 +44,7 @@ void *mem_alloc_zero(size_t size)
 
 void *mem_resize(void *memory, size_t size)
 {
-    void *resized = realloc(memory, size > 0 ? size : 1);
+    void *resized = is_absurd(size) ? NULL : realloc(memory, size > 0 ? size : 1);
     if (resized == NULL)
         out_of_memory();
     return resized;
