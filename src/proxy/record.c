@@ -36,7 +36,10 @@ void record_write(struct exchange *exchange)
 {
     char address[ADDR_TEXT_SIZE];
     const struct proxy *proxy = exchange->proxy;
-    int64_t duration_us = loop_now(proxy->loop)->monotonic_us - exchange->began_us;
+    int64_t now_us = loop_now(proxy->loop)->monotonic_us;
+    int64_t duration_us = now_us - exchange->began_us;
+    if (exchange->upstream_us < 0 && exchange->sent_us > 0) /* it was asked, and gave no answer */
+        exchange->upstream_us = now_us - exchange->sent_us;
     count(exchange, duration_us);
     if (proxy->parts.access_log == NULL)
         return;
