@@ -113,7 +113,7 @@ def test_redis_layout_and_ttl(t):
     gateway, upstream = t.pair(with_redis(redis, PLAIN))
     for _ in range(3):
         assert gateway.get("/").status == 200
-    assert redis.keys("ratelimit:*") == [f"ratelimit:ip:127.0.0.1:{window}" for window in ("day", "hour", "minute")]
+    assert redis.keys("ratelimit:ip:*") == [f"ratelimit:ip:127.0.0.1:{window}" for window in ("day", "hour", "minute")]
     fields = redis.hash("ratelimit:ip:127.0.0.1:minute")
     assert set(fields) == {"tokens", "last_refill", "capacity"}, fields
     assert 7.0 <= float(fields["tokens"]) < 7.5 and abs(float(fields["last_refill"]) - time.time()) < 5 and fields["capacity"] == "10"
@@ -192,7 +192,7 @@ def test_redis_killed_under_load_fails_no_request(t):
                     bad.append(answer)
             except Exception as error:
                 bad.append(error)
-                client = gateway.client(record=False)
+                return
             times.append(time.monotonic() - began)
             time.sleep(0.002)
 
