@@ -97,8 +97,8 @@ def strict_upstream(upstream, findings):
         while True:
             try:
                 message = read_request(connection, timeout=60)
-            except Closed as error:
-                check_beginning(error.partial)
+            except Closed:
+                check_beginning(bytes(connection.received))  # since the last whole request
                 return
             except Loose as error:
                 findings.append(f"loose at the upstream: {error}: {bytes(connection.received)[-600:]!r}")
