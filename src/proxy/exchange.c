@@ -135,6 +135,9 @@ static void keep_request(struct exchange *exchange, const struct http_request_he
     exchange->method = remember(&memo, request->method);
     exchange->target = remember(&memo, request->target);
     exchange->user_agent = remember(&memo, http_head_find(head, HTTP_FIELD_USER_AGENT));
+    const struct http_field *referer = http_head_find_name(head, SLICE("Referer"));
+    if (referer != NULL)
+        exchange->referer = remember(&memo, referer->value);
     exchange->origin = remember(&memo, http_head_find(head, HTTP_FIELD_ORIGIN));
     exchange->upgrade = remember(&memo, wanted_upgrade(request));
     exchange->request_id =

@@ -19,6 +19,15 @@ static struct slice user_id(const struct exchange *exchange)
                           exchange->identity.key_length - (size_t)PREFIX};
 }
 
+/* From the request's leaving to the answer's head, or to the end where none came; -1 = nothing
+ * left. */
+static int64_t upstream_us(const struct exchange *exchange)
+{
+    if (exchange->upstream_us >= 0 || exchange->sent_us == 0)
+        return exchange->upstream_us;
+    return loop_now(exchange->proxy->loop)->monotonic_us - exchange->sent_us;
+}
+
 static void count(struct exchange *exchange, int64_t duration_us)
 {
     struct metrics_shard *metrics = exchange->proxy->parts.metrics;
@@ -28,8 +37,8 @@ static void count(struct exchange *exchange, int64_t duration_us)
     metrics_count_request(metrics, exchange->status, route,
                           exchange->tier != NULL ? exchange->tier->name : SLICE("none"));
     metrics_observe_us(metrics, METRICS_REQUEST_SECONDS, duration_us);
-    if (exchange->upstream_us >= 0)
-        metrics_observe_us(metrics, METRICS_UPSTREAM_SECONDS, exchange->upstream_us);
+    if (upstream_us(exchange) >= 0)
+        metrics_observe_us(metrics, METRICS_UPSTREAM_SECONDS, upstream_us(exchange));
 }
 
 void record_write(struct exchange *exchange)
@@ -59,7 +68,7 @@ void record_write(struct exchange *exchange)
         .bytes_in = (uint64_t)exchange->bytes_in,
         .bytes_out = (uint64_t)exchange->bytes_out,
         .duration_us = duration_us,
-        .upstream_us = exchange->upstream_us,
+        .upstream_us = upstream_us(exchange),
         .retries = exchange->retries,
         .limit_us = exchange->limit_us,
         .tier = exchange->tier != NULL ? exchange->tier->name : SLICE(""),
@@ -71,6 +80,7 @@ void record_write(struct exchange *exchange)
         .remaining =
             has_window ? exchange->decision.levels[exchange->decision.binding].remaining : -1,
         .user_agent = exchange->user_agent,
+        .referer = exchange->referer,
         .reason = slice_of(exchange->reason),
         .is_denied = slice_equal(exchange->decision_name, SLICE("denied")),
     };
