@@ -229,7 +229,7 @@ struct config *config_load(const struct config_overrides *overrides,
     loader.directory = directory_of(loader.config->path);
     loader.values = mem_alloc_zero(config_schema.count * sizeof(*loader.values));
     loader.names = mem_alloc_zero(config_schema.count * sizeof(*loader.names));
-    loader.scalars = mem_alloc_zero(config_schema.count * sizeof(*loader.scalars));
+    loader.scalars = mem_alloc_zero(config_schema.count * sizeof(struct yaml_node *));
     loader.config->upstream.tls.verify = true;
     loader.config->redis.tls.verify = true; /* rediss:// is always verified */
     load_layers(&loader);

@@ -240,10 +240,10 @@ static void refuse_repeated_keys(struct reader *reader, const struct yaml_node *
 
     if (map->count < 2)
         return;
-    sorted = mem_alloc(map->count * sizeof(*sorted));
+    sorted = mem_alloc(map->count * sizeof(struct yaml_key *));
     for (size_t i = 0; i < map->count; i++)
         sorted[i] = &map->keys[i];
-    qsort(sorted, map->count, sizeof(*sorted), compare_keys);
+    qsort(sorted, map->count, sizeof(struct yaml_key *), compare_keys);
     for (size_t i = 1; i < map->count; i++) {
         if (strcmp(sorted[i - 1]->text, sorted[i]->text) == 0) {
             map->items[sorted[i] - map->keys]->kind = YAML_BROKEN; /* one mistake, told once */
