@@ -48,6 +48,13 @@ functional_in() {
     tests/functional/run "${chosen[@]}"
 }
 
+# What a request costs is counted on the release build: the others have checks and sanitizers in them.
+cost() {
+    need valgrind strace binutils python3 'redis-server|valkey-server'
+    build release >&2
+    tests/cost/run "$@"
+}
+
 run_tests() {
     local filter=${1:-} check started=$SECONDS
     need_for_build debug
@@ -69,6 +76,9 @@ run_tests() {
     counted unit-asan ctest_in asan
     counted unit-tsan ctest_in tsan
     counted functional-asan functional_in asan
+    if [ -z "$filter" ] || [[ cost == *"$filter"* ]]; then
+        counted cost cost
+    fi
     printf '\nlogs are in build/logs; %s s\n' "$((SECONDS - started))"
     [ -z "$failed_steps" ] || printf 'failed:%s\n' "$failed_steps"
     python3 .dev/tally.py sum "$tally" && [ -z "$failed_steps" ]
