@@ -133,13 +133,22 @@ static void keep(struct http_body *body, const char *bytes, size_t length)
     body->trailers_length += length;
 }
 
+static bool is_removed(const struct http_body *body, struct slice name)
+{
+    for (size_t i = 0; i < body->removed_count; i++) {
+        if (slice_equal_ignore_case(name, body->removed_names[i]))
+            return true;
+    }
+    return false;
+}
+
 static void finish_trailer(struct http_body *body)
 {
     struct slice line = {body->trailers + body->trailer_start,
                          body->trailers_length - body->trailer_start};
     struct slice name = {line.data, slice_find(line, ':')};
 
-    if (is_forbidden_trailer(name)) {
+    if (is_forbidden_trailer(name) || is_removed(body, name)) {
         body->trailers_length = body->trailer_start;
         return;
     }

@@ -198,31 +198,6 @@ void http_writer_request(struct text *out,
     put(out, SLICE("\r\n"));
 }
 
-bool http_delivery_plan(struct http_delivery *delivery,
-                        const struct http_request_head *request,
-                        const struct http_response_head *response,
-                        bool may_keep_alive)
-{
-    const struct http_head *head = &response->head;
-    bool is_http10 = request->head.minor_version == 0;
-    bool has_body = head->framing != HTTP_FRAMING_NONE;
-
-    delivery->client_minor_version = request->head.minor_version;
-    delivery->content_length = head->content_length;
-    delivery->keep_alive = may_keep_alive && request->head.keep_alive;
-    delivery->framing = head->framing;
-    if (response->status < 200 || response->status == 204) {
-        delivery->framing = HTTP_FRAMING_NONE; /* RFC 9110 8.6: neither field may stand here */
-    } else if (!has_body) {
-        delivery->framing = head->has_content_length ? HTTP_FRAMING_LENGTH : HTTP_FRAMING_NONE;
-    } else if (head->framing != HTTP_FRAMING_LENGTH) {
-        delivery->framing = is_http10 ? HTTP_FRAMING_UNTIL_CLOSE : HTTP_FRAMING_CHUNKED;
-        if (is_http10)
-            delivery->keep_alive = false;
-    }
-    return has_body;
-}
-
 void http_writer_connection(struct text *out, int client_minor_version, bool keep_alive)
 {
     if (!keep_alive)
@@ -295,24 +270,4 @@ size_t http_writer_chunk_head(char out[HTTP_WRITER_CHUNK_SIZE], size_t payload)
     out[length] = '\r';
     out[length + 1] = '\n';
     return length + 2;
-}
-
-void http_writer_last_chunk(struct text *out,
-                            struct slice trailers,
-                            const struct slice *removed_names,
-                            size_t removed_count)
-{
-    struct slice line;
-
-    put(out, SLICE("0\r\n"));
-    while (trailers.length > 0) {
-        size_t length = slice_find(trailers, '\n') + 1;
-
-        line = (struct slice){trailers.data, length};
-        trailers = (struct slice){trailers.data + length, trailers.length - length};
-        if (!is_named((struct slice){line.data, slice_find(line, ':')}, removed_names,
-                      removed_count))
-            put(out, line);
-    }
-    put(out, SLICE("\r\n"));
 }

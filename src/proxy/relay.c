@@ -105,6 +105,18 @@ static void refuse_body(struct exchange *exchange, enum reply_kind kind, const c
         answer_send(exchange, kind, reason);
 }
 
+/* What an untrusted peer may not say in the head, it may not say in the trailers. A reload changes
+ * the names. */
+static enum http_body_status decode_upload(
+    struct exchange *exchange, char *bytes, size_t length, size_t *payload, size_t *consumed)
+{
+    struct http_body *body = &exchange->request_body;
+    bool is_trusted = exchange->client_ip.is_peer_trusted;
+    body->removed_names = is_trusted ? NULL : exchange->proxy->removed_names;
+    body->removed_count = is_trusted ? 0 : exchange->proxy->removed_count;
+    return http_body_decode(body, bytes, length, payload, consumed);
+}
+
 size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
 {
     struct http_body *body = &exchange->request_body;
@@ -119,7 +131,7 @@ size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
         add_part(&parts, text_slice(&exchange->upstream_head));
     if (!body->is_complete) {
         uint64_t max_body = exchange->proxy->settings.client->max_body;
-        enum http_body_status status = http_body_decode(body, bytes, length, &payload, &consumed);
+        enum http_body_status status = decode_upload(exchange, bytes, length, &payload, &consumed);
         exchange->bytes_in += (int64_t)payload;
         if (status == HTTP_BODY_ERROR) {
             refuse_body(exchange, REPLY_BAD_REQUEST, body->error_reason);
@@ -149,7 +161,7 @@ size_t relay_discard(struct exchange *exchange, char *bytes, size_t length)
     size_t payload = 0, consumed = 0;
     if (body->is_complete)
         return 0;
-    enum http_body_status status = http_body_decode(body, bytes, length, &payload, &consumed);
+    enum http_body_status status = decode_upload(exchange, bytes, length, &payload, &consumed);
     exchange->bytes_in += (int64_t)payload;
     if (exchange->state != EXCHANGE_REPLY)
         return consumed;

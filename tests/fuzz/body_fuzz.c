@@ -83,8 +83,9 @@ static void check_written(const struct outcome *in)
         text_append(&out, (struct slice){in->payload, in->payload_length});
         text_append(&out, SLICE("\r\n"));
     }
-    http_writer_last_chunk(&out, (struct slice){in->body.trailers, in->body.trailers_length}, NULL,
-                           0);
+    text_append(&out, SLICE("0\r\n"));
+    text_append(&out, (struct slice){in->body.trailers, in->body.trailers_length});
+    text_append(&out, SLICE("\r\n"));
     require(!out.overflow);
     /* A trailer section near its bound grows by the spaces that are written after the colons. */
     if (in->body.trailer_bytes < HTTP_BODY_MAX_TRAILER_BYTES / 2) {

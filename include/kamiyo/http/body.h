@@ -39,6 +39,10 @@ struct http_body {
     uint32_t trailer_bytes;   /* received, with those left out */
     uint32_t extension_bytes; /* received */
     const char *error_reason; /* a static phrase */
+    /* Further names that are left out of the trailers; borrowed, set before a decode, NULL = none.
+     */
+    const struct slice *removed_names;
+    size_t removed_count;
 };
 
 enum http_body_status {

@@ -62,17 +62,6 @@ struct http_delivery {
     struct slice date;   /* Date to add if the upstream sent none */
 };
 
-/*
- * Fill client_minor_version, framing, content_length and keep_alive (RFC 9112 6.3, 9.3): the
- * response's own length; chunked where the end is not known beforehand; to an HTTP/1.0 client the
- * end of the connection instead; nothing for 1xx and 204. `may_keep_alive` = nothing else speaks
- * against it (draining, an unread request body). True if a body follows the head (not to HEAD, not
- * with 204 or 304).
- */
-bool http_delivery_plan(struct http_delivery *delivery,
-                        const struct http_request_head *request,
-                        const struct http_response_head *response,
-                        bool may_keep_alive);
 /* The final head of a response on its way to the client (also 101). */
 void http_writer_response(struct text *out,
                           const struct http_response_head *response,
@@ -87,11 +76,3 @@ void http_writer_connection(struct text *out, int client_minor_version, bool kee
 #define HTTP_WRITER_CHUNK_SIZE 20
 /* "<hex>\r\n" before a chunk's payload; CRLF follows the payload. Returns the length. */
 size_t http_writer_chunk_head(char out[HTTP_WRITER_CHUNK_SIZE], size_t payload);
-/*
- * The end of a chunked body: "0\r\n", the trailers (http_body's, may be empty; lines whose name is
- * one of `removed_names` are left out), "\r\n".
- */
-void http_writer_last_chunk(struct text *out,
-                            struct slice trailers,
-                            const struct slice *removed_names,
-                            size_t removed_count);

@@ -212,6 +212,25 @@ static void test_chunked_refusals(void **state)
     }
 }
 
+static void test_removed_trailers(void **state)
+{
+    static const struct slice removed[] = {{"x-auth-user", 11}, {"X-Auth-Tier", 11}};
+    char bytes[] = "0\r\nA: b\r\nX-AUTH-USER: root\r\nX-Auth-Users: c\r\nx-auth-tier: pro\r\n\r\n";
+    struct http_body body;
+    size_t payload;
+    size_t consumed;
+
+    (void)state;
+    http_body_init(&body, &chunked);
+    body.removed_names = removed;
+    body.removed_count = 2;
+    assert_int_equal(http_body_decode(&body, bytes, sizeof(bytes) - 1, &payload, &consumed),
+                     HTTP_BODY_DONE);
+    assert_int_equal(body.trailers_length, 23);
+    assert_memory_equal(body.trailers, "A: b\r\nX-Auth-Users: c\r\n", 23);
+    http_body_clear(&body);
+}
+
 /* A body cut short anywhere is not complete. */
 static void test_truncated(void **state)
 {
@@ -292,9 +311,9 @@ static void test_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunked),   cmocka_unit_test(test_chunked_refusals),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_chunked),          cmocka_unit_test(test_chunked_refusals),
+        cmocka_unit_test(test_removed_trailers), cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_bounds),           cmocka_unit_test(test_length),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
