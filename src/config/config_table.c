@@ -111,25 +111,52 @@ bool config_table_store(const struct config_key *key,
     return false;
 }
 
+/*
+ * Most fallbacks are one plain or quoted scalar, for which a YAML parser is too much: a file with a
+ * thousand routes takes six of them for each.
+ */
+static struct yaml_node *make_scalar(const char *fallback)
+{
+    size_t length = strlen(fallback);
+    struct yaml_node *node;
+    char *text;
+
+    if (strpbrk(fallback, "[{\n") != NULL)
+        return NULL;
+    if (length >= 2 && fallback[0] == '"')
+        text = mem_copy_bytes(fallback + 1, length - 2);
+    else
+        text = mem_copy_bytes(fallback, length);
+    node = yaml_tree_make_scalar(text);
+    node->is_quoted = true;
+    mem_free(text);
+    return node;
+}
+
+static void store_default(const struct config_key *key, void *target, struct error_list *errors)
+{
+    struct config_value value = {
+        .file = config_table_default_file, .directory = "", .key = key->path, .errors = errors};
+    struct yaml_node *scalar = make_scalar(key->fallback);
+    struct yaml_tree *tree = NULL;
+
+    if (scalar == NULL)
+        tree = yaml_tree_parse(value.file, key->fallback, strlen(key->fallback), &yaml_tree_bounds,
+                               errors);
+    value.node = tree != NULL ? tree->root : scalar;
+    if (value.node != NULL)
+        (void)config_table_store(key, &value, target); /* what is wrong is in `errors` */
+    yaml_tree_destroy(&tree);
+    yaml_tree_destroy_node(&scalar);
+}
+
 void config_table_store_defaults(const struct config_table *table,
                                  void *target,
                                  struct error_list *errors)
 {
     for (size_t i = 0; i < table->count; i++) {
-        const struct config_key *key = &table->keys[i];
-        struct config_value value = {
-            .file = config_table_default_file, .directory = "", .key = key->path, .errors = errors};
-        struct yaml_tree *tree;
-
-        if (key->fallback == NULL)
-            continue;
-        tree = yaml_tree_parse(value.file, key->fallback, strlen(key->fallback), &yaml_tree_bounds,
-                               errors);
-        if (tree == NULL)
-            continue;
-        value.node = tree->root;
-        (void)config_table_store(key, &value, target); /* what is wrong is in `errors` */
-        yaml_tree_destroy(&tree);
+        if (table->keys[i].fallback != NULL)
+            store_default(&table->keys[i], target, errors);
     }
 }
 
