@@ -178,7 +178,7 @@ def check_answers(raw, ids):
 
 def run_mutations(t, count, seed, workers=4):
     gateway, upstream = t.pair({"client": {"header_timeout": "5s", "body_timeout": "5s"}, "upstream": {"response_timeout": "5s"}})
-    upstream.record = True
+    upstream.remembers = False
     findings, ids, done, lock = [], [], [], threading.Lock()
     seen = strict_upstream(upstream, findings)
     numbers = iter(range(count))

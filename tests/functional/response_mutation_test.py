@@ -64,7 +64,7 @@ class Script:
 
 def one_mutation(gateway, script, number):
     """None, or what is wrong with how mutation `number` was passed on."""
-    client = gateway.client(timeout=10.0)
+    client = gateway.client(timeout=15.0)
     try:
         client.send(request("GET", f"/{number}"))
         try:
@@ -90,10 +90,10 @@ def one_mutation(gateway, script, number):
 
 
 def run_mutations(t, count, seed, workers=4):
-    gateway, upstream = t.pair({"upstream": {"read_timeout": "3s", "response_timeout": "3s", "health": {"eject_after": 1000, "eject_for": "100ms"}}})
+    gateway, upstream = t.pair({"upstream": {"read_timeout": "8s", "response_timeout": "8s", "health": {"eject_after": 1000, "eject_for": "100ms"}}})
     script = Script(seed)
     upstream.handler = script.handler
-    upstream.record = False
+    upstream.record = upstream.remembers = False
     findings, done, lock = [], [], threading.Lock()
     numbers = iter(range(count))
 

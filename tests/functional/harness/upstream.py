@@ -84,6 +84,7 @@ class Upstream:
         self.connections = []
         self.errors = []
         self.keep_bodies = True
+        self.remembers = True  # False: requests and closed connections are forgotten, for long runs
 
     def reset(self):
         """As new: connections closed (and seen closed by the gateway), records and script cleared."""
@@ -100,9 +101,10 @@ class Upstream:
     def note(self, connection, message):
         message.connection = connection
         message.at = time.monotonic()
-        with self.lock:
-            connection.requests.append(message)
-            self.requests.append(message)
+        if self.remembers:
+            with self.lock:
+                connection.requests.append(message)
+                self.requests.append(message)
 
     def _accept(self):
         while not self.stopping:
@@ -150,6 +152,10 @@ class Upstream:
         finally:
             connection.close()
             connection.closed_at = time.monotonic()
+            if not self.remembers:
+                with self.lock:
+                    if connection in self.connections:
+                        self.connections.remove(connection)
 
     def serve(self, connection):
         while True:
