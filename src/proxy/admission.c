@@ -49,7 +49,8 @@ static void count_decision(const struct exchange *exchange)
                            window);
 }
 
-static void count_refusal(const struct exchange *exchange, struct slice window)
+/* A decision that no bucket made: no mode, and a window only where one of our own refuses. */
+static void count_without_bucket(const struct exchange *exchange, struct slice window)
 {
     metrics_count_decision(exchange->proxy->parts.metrics, exchange->decision_name, SLICE(""),
                            exchange->tier->name, window);
@@ -111,11 +112,18 @@ static bool take_place(struct exchange *exchange)
         return true;
     }
     exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
-    count_refusal(exchange, SLICE("concurrency"));
+    count_without_bucket(exchange, SLICE("concurrency"));
     if (exchange->route->is_shadow)
         return true;
     answer_send_limited(exchange, SLICE("concurrency"), max, 1000);
     return false;
+}
+
+static void pass_exempt(struct exchange *exchange)
+{
+    exchange->decision_name = SLICE("exempt");
+    count_without_bucket(exchange, SLICE(""));
+    exchange_forward(exchange);
 }
 
 /* The identity is known: who may not, who need not be limited, and what limits the rest. */
@@ -128,7 +136,7 @@ static void judge(struct exchange *exchange)
         route_table_tier(routes, (struct slice){identity->tier, identity->tier_length}, is_user);
     if (identity->has_spent_failures) {
         exchange->decision_name = SLICE("denied");
-        count_refusal(exchange, SLICE("failures"));
+        count_without_bucket(exchange, SLICE("failures"));
         answer_send_limited(exchange, SLICE("failures"), identity->failures_limit,
                             identity->failures_wait_ms);
         return;
@@ -144,15 +152,13 @@ static void judge(struct exchange *exchange)
     exchange->policy =
         verdict == ROUTE_ALLOWED ? NULL : route_policy(routes, exchange->route, exchange->tier);
     if (exchange->route->is_exempt || verdict == ROUTE_ALLOWED) {
-        exchange->decision_name = SLICE("exempt");
-        exchange_forward(exchange);
+        pass_exempt(exchange);
     } else if (take_place(exchange)) {
         if (exchange->policy != NULL) {
             check_limit(exchange);
             return;
         }
-        exchange->decision_name = SLICE("exempt"); /* an unlimited tier */
-        exchange_forward(exchange);
+        pass_exempt(exchange); /* an unlimited tier */
     }
 }
 
