@@ -20,67 +20,14 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "kamiyo/base/hash.h"
-#include "kamiyo/base/mem.h"
-#include "kamiyo/net/loop.h"
 #include "kamiyo/net/tls.h"
 
-#include "redis_connection.h"
-#include "redis_dial.h"
-#include "redis_shared.h"
+#include "redis_client_internal.h"
 
-#define SHA_LENGTH 40
 /* Failures in a row after which the back-off no longer doubles. */
 #define MAX_DOUBLINGS 16
-
-enum client_state {
-    CLIENT_STOPPED,
-    CLIENT_WAITING,
-    CLIENT_CONNECTING,
-    CLIENT_GREETING,
-    CLIENT_READY
-};
-
-struct redis_call {
-    TAILQ_ENTRY(redis_call) entry;
-    struct redis_client *client;
-    redis_done_fn *done; /* NULL = the caller is gone */
-    void *arg;
-    int64_t sent_us; /* monotonic */
-    struct loop_timer deadline;
-};
-
-TAILQ_HEAD(redis_call_list, redis_call);
-
-struct redis_client {
-    struct loop *loop;
-    struct redis_shared *shared;
-    const struct redis_client_handler *handler;
-    void *arg;
-    const char *script;
-    char name[64];
-    enum client_state state;
-    bool is_returning; /* from a loss in use until the next attempt has ended */
-    struct redis_dial *dial;
-    struct redis_connection *connection;
-    struct redis_call_list in_flight; /* oldest first */
-    struct redis_call_list lost;      /* of a connection that is coming down */
-    struct mem_pool calls;
-    unsigned greeting_left; /* replies */
-    unsigned failures;      /* in a row, since the last confirm */
-    struct loop_timer retry_timer;
-    struct loop_timer greeting_timer; /* from dialling to the last reply of the greeting */
-    struct loop_timer stall_timer;
-    int64_t attempt_deadline_ms;
-    int64_t clock_offset_ms; /* server's Unix ms minus our monotonic ms */
-    bool has_clock_offset;
-    char sha[SHA_LENGTH + 1]; /* "" = the server did not take the script */
-    char *buffer;             /* a command in protocol form */
-    size_t buffer_capacity;
-    uint64_t random; /* state of a xorshift generator, for jitter */
-};
 
 static const struct redis_client_handler no_handler = {.on_ready = NULL};
 
@@ -164,13 +111,13 @@ static void on_call_deadline(void *arg)
     end_call(arg, REDIS_TIMED_OUT, NULL);
 }
 
-static bool send_command(struct redis_client *client,
-                         const struct slice *arguments,
-                         size_t count,
-                         int64_t timeout_ms,
-                         redis_done_fn *done,
-                         void *arg,
-                         struct redis_call **handle)
+bool redis_client_send(struct redis_client *client,
+                       const struct slice *arguments,
+                       size_t count,
+                       int64_t timeout_ms,
+                       redis_done_fn *done,
+                       void *arg,
+                       struct redis_call **handle)
 {
     size_t length = format_command(client, arguments, count);
     struct redis_call *call = mem_pool_take(&client->calls);
@@ -203,7 +150,7 @@ enum progress redis_client_command(struct redis_client *client,
 {
     if (client->state != CLIENT_READY ||
         redis_connection_in_flight(client->connection) >= REDIS_CLIENT_MAX_IN_FLIGHT ||
-        !send_command(client, arguments, count, timeout_ms, done, arg, call))
+        !redis_client_send(client, arguments, count, timeout_ms, done, arg, call))
         return PROGRESS_DONE;
     return PROGRESS_PENDING;
 }
@@ -264,167 +211,13 @@ static void on_retry(void *arg)
     connect_now(arg);
 }
 
-/* --- greeting --- */
-
-static void fail_greeting(struct redis_client *client, const struct redis_failure *failure)
+void redis_client_greeted(struct redis_client *client)
 {
-    redis_connection_close(client->connection, failure);
-}
-
-static void greeting_went_on(struct redis_client *client)
-{
-    if (--client->greeting_left > 0)
-        return;
     loop_timer_stop(&client->greeting_timer);
     client->state = CLIENT_READY;
     client->is_returning = false;
     if (client->handler->on_ready != NULL)
         client->handler->on_ready(client->arg);
-}
-
-/* An error of the greeting that `reason` makes bearable: this server has no such command, or not
- * for us. */
-static bool is_bearable(const struct redis_failure *failure)
-{
-    return failure->reason == REDIS_REASON_BAD_REPLY ||
-           (failure->reason == REDIS_REASON_AUTHENTICATION &&
-            strncmp(failure->detail, "NOPERM", 6) == 0);
-}
-
-/* True: goes on. */
-static bool
-check_greeting(struct redis_client *client, const struct redis_result *result, bool may_fail)
-{
-    struct redis_failure failure = {.reason = REDIS_REASON_NONE};
-    struct slice text;
-
-    if (result->outcome != REDIS_REPLIED)
-        return false; /* on_closed will say why */
-    if (!redis_reply_is_error(result->reply, &text))
-        return true;
-    (void)redis_failure_from_reply(text, &failure); /* the reason decides here */
-    if (may_fail && is_bearable(&failure))
-        return true;
-    fail_greeting(client, &failure);
-    return false;
-}
-
-static void on_auth(void *arg, const struct redis_result *result)
-{
-    struct redis_client *client = arg;
-
-    if (check_greeting(client, result, false))
-        greeting_went_on(client);
-}
-
-static void on_select(void *arg, const struct redis_result *result)
-{
-    struct redis_client *client = arg;
-    struct redis_failure failure = {.reason = REDIS_REASON_NONE};
-    struct slice text;
-
-    if (result->outcome == REDIS_REPLIED && redis_reply_is_error(result->reply, &text)) {
-        (void)redis_failure_from_reply(text, &failure); /* the reason decides here */
-        if (failure.reason == REDIS_REASON_BAD_REPLY)
-            failure.reason = REDIS_REASON_INVALID_URL; /* its database, then */
-        fail_greeting(client, &failure);
-        return;
-    }
-    if (check_greeting(client, result, false))
-        greeting_went_on(client);
-}
-
-static void on_name(void *arg, const struct redis_result *result)
-{
-    struct redis_client *client = arg;
-
-    if (check_greeting(client, result, true))
-        greeting_went_on(client);
-}
-
-static bool read_time(const struct redis_reply *reply, int64_t *server_ms)
-{
-    struct slice seconds;
-    struct slice micros;
-    uint64_t s;
-    uint64_t us;
-
-    if (!redis_reply_is_string(redis_reply_at(reply, 0), &seconds) ||
-        !redis_reply_is_string(redis_reply_at(reply, 1), &micros) ||
-        !slice_parse_u64(seconds, &s) || !slice_parse_u64(micros, &us) || s > UINT64_C(1) << 40 ||
-        us >= 1000000)
-        return false;
-    *server_ms = (int64_t)(s * 1000 + us / 1000);
-    return true;
-}
-
-static void on_time(void *arg, const struct redis_result *result)
-{
-    struct redis_client *client = arg;
-    struct redis_failure failure;
-    int64_t server_ms;
-    struct slice text;
-
-    if (!check_greeting(client, result, true))
-        return;
-    if (!redis_reply_is_error(result->reply, &text)) {
-        if (!read_time(result->reply, &server_ms)) {
-            redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "to TIME");
-            fail_greeting(client, &failure);
-            return;
-        }
-        /* A connection's first word on the clock replaces what another server said. */
-        client->has_clock_offset = false;
-        redis_client_note_time(client, server_ms, loop_now_ms(client->loop));
-    }
-    greeting_went_on(client);
-}
-
-static void on_script(void *arg, const struct redis_result *result)
-{
-    struct redis_client *client = arg;
-    struct slice sha;
-
-    if (!check_greeting(client, result, true))
-        return;
-    if (redis_reply_is_string(result->reply, &sha) && sha.length == SHA_LENGTH)
-        memcpy(client->sha, sha.data, SHA_LENGTH);
-    greeting_went_on(client);
-}
-
-static void
-greet(struct redis_client *client, redis_done_fn *done, const struct slice *arguments, size_t count)
-{
-    struct redis_call *call;
-
-    /* A connection that is just made takes it; if not, on_closed follows. */
-    if (send_command(client, arguments, count, 0, done, client, &call))
-        client->greeting_left++;
-}
-
-static void send_greeting(struct redis_client *client)
-{
-    const struct redis_url *url = &client->shared->url;
-    char database[20];
-
-    client->state = CLIENT_GREETING;
-    client->greeting_left = 0;
-    memset(client->sha, 0, sizeof(client->sha));
-    if (url->password != NULL && url->user != NULL)
-        greet(client, on_auth,
-              (struct slice[]){SLICE("AUTH"), slice_of(url->user), slice_of(url->password)}, 3);
-    else if (url->password != NULL)
-        greet(client, on_auth, (struct slice[]){SLICE("AUTH"), slice_of(url->password)}, 2);
-    if (url->database != 0) {
-        (void)snprintf(database, sizeof(database), "%d", url->database); /* fits */
-        greet(client, on_select, (struct slice[]){SLICE("SELECT"), slice_of(database)}, 2);
-    }
-    greet(client, on_name,
-          (struct slice[]){SLICE("CLIENT"), SLICE("SETNAME"), slice_of(client->name)}, 3);
-    if (client->script != NULL)
-        greet(client, on_script,
-              (struct slice[]){SLICE("SCRIPT"), SLICE("LOAD"), slice_of(client->script)}, 3);
-    greet(client, on_time, (struct slice[]){SLICE("TIME")}, 1);
 }
 
 /* --- the connection's events --- */
@@ -522,7 +315,7 @@ static void on_dialled(void *arg, int fd, const struct redis_failure *dial_failu
     }
     left_ms = client->attempt_deadline_ms - loop_now_ms(client->loop);
     loop_timer_start(client->loop, &client->greeting_timer, left_ms > 0 ? left_ms : 1);
-    send_greeting(client);
+    redis_client_greet(client);
 }
 
 static void on_greeting_timeout(void *arg)

@@ -26,7 +26,8 @@ AWAY = "WARNING - Redis unavailable, falling back to in-memory: "
 # So long a window that what refills during a test is no token.
 WIDE = {"anonymous": {"366d": 1_000_000}}
 WIDE_KEY = "ratelimit:ip:127.0.0.1:31622400s"
-# A decision waits at most redis.timeout (50 ms) and a tick; this machine's own hiccups come on top.
+# A decision waits at most redis.timeout (50 ms) and a tick. What this machine makes anybody wait comes on
+# top, and is measured beside.
 LONGEST_MS = 400 if is_sanitized() else 100
 
 
@@ -41,7 +42,9 @@ class Load:
         self.gateway, self.pause = gateway, pause
         self.statuses, self.errors = [], []
         self.stopping = threading.Event()
+        self.hiccup_ms = 0.0
         self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        self.threads.append(threading.Thread(target=self._measure_hiccups))
         for thread in self.threads:
             thread.start()
 
@@ -55,7 +58,14 @@ class Load:
                 client = self.gateway.client(record=False, timeout=10.0)
             time.sleep(self.pause)
 
-    def stop(self):
+    def _measure_hiccups(self):
+        """How much later than asked for a sleeper wakes up, at worst."""
+        while not self.stopping.is_set():
+            began = time.monotonic()
+            time.sleep(0.002)
+            self.hiccup_ms = max(self.hiccup_ms, (time.monotonic() - began) * 1000 - 2)
+
+    def stop(self, longest_ms=LONGEST_MS):
         """Ends it, checks what has to hold in every fault, and gives the access log."""
         self.stopping.set()
         for thread in self.threads:
@@ -66,7 +76,8 @@ class Load:
         assert len(records) == len(self.statuses), "one decision for each request"
         assert all(record["decision"] in ("allowed", "denied") for record in records)
         slowest = max(record["limit_ms"] for record in records)
-        assert slowest <= LONGEST_MS, f"a decision took {slowest} ms"
+        bound = longest_ms + 2 * self.hiccup_ms
+        assert slowest <= bound, f"a decision took {slowest} ms (the machine's hiccups: {self.hiccup_ms:.0f} ms)"
         return records
 
 
@@ -744,12 +755,12 @@ def test_tls(t, host, changes, reason):
     if not port:
         t.skip("this redis-server has no TLS")
     tls = {"ca_file": str(ca), "cert_file": str(cert), "key_file": str(key), **changes}
-    gateway, load = under_load(t, f"rediss://{host}:{port}", tls=tls)
+    gateway, load = under_load(t, f"rediss://{host}:{port}", tls=tls, connect_timeout="4s", timeout="200ms")
     if reason is None:
-        assert modes(load.stop()) == {"redis"}, gateway.describe()
+        assert modes(load.stop(longest_ms=1000)) == {"redis"}, gateway.describe()
     else:
         expect_outage(gateway, reason)
-        load.stop()
+        load.stop(longest_ms=1000)
 
 
 def free_tls_port(redis):
