@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -132,10 +133,12 @@ static void on_accept(evutil_socket_t listener, short what, void *arg)
     struct fake_redis *fake = arg;
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct fake_redis_connection *connection;
+    int on = 1;
 
     (void)what;
     if (fd < 0)
         return;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* as Redis does */
     fake->accepted++;
     connection = mem_alloc_zero(sizeof(*connection));
     connection->fake = fake;
