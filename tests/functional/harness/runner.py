@@ -7,9 +7,11 @@ import json
 import os
 import queue
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -60,7 +62,8 @@ class Suite:
     def run_file(self, slot, module, tests):
         """Runs them in one worker; returns what is left when a test had to be killed."""
         read_end, write_end = os.pipe()
-        environment = dict(os.environ, KAMIYO_TEST_SLOT=str(slot), PYTHONPATH=str(FOLDER))
+        scratch = tempfile.mkdtemp(prefix="kamiyo-functional-")  # also of a worker that is killed
+        environment = dict(os.environ, KAMIYO_TEST_SLOT=str(slot), PYTHONPATH=str(FOLDER), TMPDIR=scratch)
         names = [test.name for test in tests]
         worker = subprocess.Popen(
             [sys.executable, "-m", "harness.worker", str(write_end), module, json.dumps(names)],
@@ -98,6 +101,7 @@ class Suite:
                     self.report(message["done"], message["outcome"], message["text"], message["seconds"])
         os.close(read_end)
         self.kill_group(worker)
+        shutil.rmtree(scratch, ignore_errors=True)
         if current:
             self.report(current, "failed", f"the test's process died (exit {worker.returncode})\n", 0)
             done.add(current)
