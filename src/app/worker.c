@@ -139,6 +139,19 @@ static void make_proxy(struct worker *worker)
     worker->proxy = proxy_create(&parts, &settings);
 }
 
+/* A share of a bucket must hold what the dearest route takes at once; the routes know. */
+static struct limiter_options limiter_options_of(const struct config *config)
+{
+    struct limiter_options options = config->limiter;
+    options.largest_cost = 1;
+    for (size_t i = 0; i < config->routes.route_count; i++) {
+        const struct route_options *route = &config->routes.routes[i];
+        if (!route->is_exempt && route->cost > options.largest_cost)
+            options.largest_cost = route->cost;
+    }
+    return options;
+}
+
 static void on_drain_poll(void *arg);
 
 struct worker *worker_create(size_t index,
@@ -164,7 +177,8 @@ struct worker *worker_create(size_t index,
         worker->keys = redis_key_source_create(worker->redis, config->identity.api_key.redis_prefix,
                                                config->limiter.timeout_ms);
     }
-    worker->limiter = limiter_create(worker->loop, &config->limiter, worker->redis, shared->limits,
+    const struct limiter_options limiter_options = limiter_options_of(config);
+    worker->limiter = limiter_create(worker->loop, &limiter_options, worker->redis, shared->limits,
                                      metrics, index);
     const struct identity_budget budget = {failures_spent, failures_charge, worker};
     worker->identity = identity_chain_create(snapshot->identity,
@@ -289,7 +303,8 @@ static void run_configure(void *arg)
     const struct proxy_settings settings = settings_of(config);
     struct error error = {{0}};
     worker->snapshot = order->snapshot;
-    limiter_configure(worker->limiter, &config->limiter);
+    const struct limiter_options limiter_options = limiter_options_of(config);
+    limiter_configure(worker->limiter, &limiter_options);
     if (worker->keys != NULL)
         redis_key_source_configure(worker->keys, config->identity.api_key.redis_prefix,
                                    config->limiter.timeout_ms);

@@ -377,6 +377,8 @@ def test_error_reply(t, reply, reason):
     store.reply = sound
     wait_mode(gateway, "redis")
     assert p99(load.stop()[:mark]) <= LONGEST_MS
+    assert gateway.metrics().total("redis_errors_total", reason=reason) >= 1
+    assert gateway.metrics().total("redis_commands_total") > 0
 
 
 @timeout(30)
@@ -638,6 +640,44 @@ def test_the_bound_over_an_outage(t, count):
         admitted += sum(gateway.get("/").status == 200 for _ in range(20))
     assert admitted <= 40 + count * -(-40 // count), admitted
     assert redis.command("TTL", "ratelimit:instances") > 0
+
+
+@timeout(60)
+@cases({"window": "window", "identity": "identity"})
+def test_each_window_is_charged_what_it_lacks(t, layout):
+    """What a short window has got back meanwhile is not charged to it; the long one owes all of it."""
+    redis = t.redis()
+    tiers = {"anonymous": {"second": 5, "366d": 100}}
+    gateway, upstream = t.pair(settings(redis.url, tiers=tiers, layout=layout))
+    assert [gateway.get("/").status for _ in range(3)] == [200] * 3
+    redis.command("SAVE")
+    redis.kill()
+    for _ in range(4):
+        time.sleep(0.7)
+        assert [gateway.get("/").status for _ in range(3)] == [200] * 3
+    redis.start()
+    gateway.wait_log(BACKEND, count=2, seconds=5)
+
+    def left(window):
+        if layout == "window":
+            return float(redis.hash(f"ratelimit:ip:127.0.0.1:{window}")["tokens"])
+        return float(redis.hash("ratelimit:{ip:127.0.0.1}")[f"{window}:tokens"])
+
+    eventually(lambda: round(left("31622400s")) == 85, lambda: f"{left('31622400s')} left")
+    answer = gateway.get("/")
+    assert answer.status == 200 and 'second";r=4' in answer.one("ratelimit"), answer
+    assert gateway.last_access()["mode"] == "redis"
+
+
+@timeout(40)
+def test_share_holds_the_dearest_request(t):
+    redis = t.redis()
+    config = settings(redis.url, tiers={"anonymous": {"366d": 10}}, fallback_share="1/10")
+    config["routes"] = [{"path": "/dear", "cost": 4}]
+    gateway, upstream = t.pair(config)
+    redis.kill()
+    assert gateway.get("/dear").status == 200
+    assert gateway.get("/dear").status == 429
 
 
 @timeout(60)

@@ -54,6 +54,6 @@ struct limiter_options {
     enum limit_layout layout;
     int64_t timeout_ms; /* one decision's deadline */
     int breaker_failures;
-    int fallback_share; /* 1 = whole, n = 1/n, 0 = auto */
-    int64_t largest_cost; /* of any route, max_cost too: no share of a bucket is smaller; 0 counts as 1 */
+    int fallback_share;   /* 1 = whole, n = 1/n, 0 = auto */
+    int64_t largest_cost; /* of any route: no share of a bucket is smaller; 0 counts as 1 */
 };
