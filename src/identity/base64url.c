@@ -3,25 +3,32 @@
  * and log. */
 #include "kamiyo/identity/base64url.h"
 
-static int value_of(char byte)
-{
-    if (byte >= 'A' && byte <= 'Z')
-        return byte - 'A';
-    if (byte >= 'a' && byte <= 'z')
-        return byte - 'a' + 26;
-    if (byte >= '0' && byte <= '9')
-        return byte - '0' + 52;
-    if (byte == '-')
-        return 62;
-    return byte == '_' ? 63 : -1;
-}
+#define NOT 64 /* in no place of the alphabet */
+
+static const uint8_t values[256] = {
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, 62,  NOT, NOT, 52,  53,  54,  55,  56,  57,  58,  59,  60,
+    61,  NOT, NOT, NOT, NOT, NOT, NOT, NOT, 0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,
+    11,  12,  13,  14,  15,  16,  17,  18,  19,  20,  21,  22,  23,  24,  25,  NOT, NOT, NOT, NOT,
+    63,  NOT, 26,  27,  28,  29,  30,  31,  32,  33,  34,  35,  36,  37,  38,  39,  40,  41,  42,
+    43,  44,  45,  46,  47,  48,  49,  50,  51,  NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+    NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT,
+};
 
 bool base64url_is(struct slice text)
 {
+    unsigned seen = 0;
+
     for (size_t i = 0; i < text.length; i++)
-        if (value_of(text.data[i]) < 0)
-            return false;
-    return true;
+        seen |= values[(unsigned char)text.data[i]];
+    return seen < NOT;
 }
 
 bool base64url_decode(struct slice text, uint8_t *out, size_t capacity, size_t *length)
@@ -33,11 +40,11 @@ bool base64url_decode(struct slice text, uint8_t *out, size_t capacity, size_t *
     if (tail == 1 || total > capacity)
         return false;
     for (size_t i = 0; i < text.length; i++) {
-        int value = value_of(text.data[i]);
+        unsigned value = values[(unsigned char)text.data[i]];
 
-        if (value < 0)
+        if (value == NOT)
             return false;
-        bits = bits << 6 | (unsigned)value;
+        bits = bits << 6 | value;
         bit_count += 6;
         if (bit_count >= 8) {
             bit_count -= 8;

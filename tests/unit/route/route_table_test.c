@@ -2,10 +2,13 @@
 /* Tiers, policies, refunds and lists as the data path asks for them, and the life of a table. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "kamiyo/base/clock.h"
+#include "kamiyo/base/mem.h"
 #include "kamiyo/route/route_table.h"
 
 #include "request_support.h"
@@ -219,12 +222,75 @@ static void test_references(void **state)
     route_table_unref(&nothing);
 }
 
+/* Nanoseconds a find takes among `count` routes, half exact and half prefixes; the best of some
+ * rounds. */
+static double time_find(size_t count)
+{
+    enum {
+        ROUNDS = 9,
+        FINDS = 2000
+    };
+    static const char *const targets[] = {"/exploits?page=1", "/api/v1/item3/tx", "/static/1",
+                                          "/api/v2/none", "/health"};
+    struct route_options *routes = mem_alloc_zero(count * sizeof(*routes));
+    char(*texts)[48] = mem_alloc_zero(count * sizeof(*texts));
+    char **paths = mem_alloc_zero(count * sizeof(*paths));
+    struct route_tier_options tier = {.name = anonymous, .policy = policy("minute", 10)};
+    struct route_table_options options = {
+        .tiers = &tier, .tier_count = 1, .routes = routes, .route_count = count};
+    struct route_table *table;
+    double best = 1e9;
+
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(texts[i], sizeof(texts[i]), i % 2 == 0 ? "/static/%zu" : "/api/v1/item%zu/*",
+                       i);
+        paths[i] = texts[i];
+        routes[i] = (struct route_options){
+            .name = none, .cost_from = none, .paths = &paths[i], .path_count = 1};
+    }
+    table = route_table_create(&options);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct request_fixture fixtures[COUNT_OF(targets)];
+        struct clock_time from, to;
+        double ns;
+
+        for (size_t i = 0; i < COUNT_OF(targets); i++)
+            request_make(&fixtures[i], "GET", targets[i], NULL);
+        clock_read(&from);
+        for (size_t i = 0; i < FINDS; i++)
+            assert_non_null(route_table_find(table, &fixtures[i % COUNT_OF(targets)].request));
+        clock_read(&to);
+        ns = (double)(to.monotonic_us - from.monotonic_us) * 1000 / FINDS;
+        best = ns < best ? ns : best;
+    }
+    route_table_unref(&table);
+    mem_free(routes);
+    mem_free(texts);
+    mem_free(paths);
+    return best;
+}
+
+/* A hundred times the routes: a scan would take a hundred times as long. The bound is wide, for
+ * machines that are busy. */
+static void test_cost_of_many_routes(void **state)
+{
+    double few = time_find(10), many = time_find(1000);
+
+    (void)state;
+    print_message("find among 10 routes %.0f ns, among 1000 %.0f ns\n", few, many);
+    assert_true(many < few * 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),   cmocka_unit_test(test_tiers),
-        cmocka_unit_test(test_policies), cmocka_unit_test(test_refunds),
-        cmocka_unit_test(test_lists),    cmocka_unit_test(test_references),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_refunds),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_cost_of_many_routes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
