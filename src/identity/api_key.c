@@ -51,7 +51,7 @@ struct api_key_table *api_key_table_create(const struct api_key_entry *entries, 
         struct api_key *key = &table->keys[table->count];
         size_t *slot = find_slot(table, entries[i].sha256);
 
-        key_record_set(&key->record, slice_of(entries[i].user), slice_of(entries[i].tier));
+        key_source_fill_record(&key->record, slice_of(entries[i].user), slice_of(entries[i].tier));
         if (*slot != 0 || key->record.outcome != KEY_SOURCE_FOUND)
             continue; /* the configuration refuses both; the first of two wins */
         memcpy(key->digest, entries[i].sha256, sizeof(key->digest));

@@ -45,7 +45,7 @@ struct credential_cache *credential_cache_create(size_t limit)
     hash_key_generate(&cache->key);
     cache->limit = limit;
     cache->chain_count = FIRST_CHAINS;
-    cache->chains = mem_alloc_zero(cache->chain_count * sizeof(*cache->chains));
+    cache->chains = mem_alloc_zero(cache->chain_count * sizeof(struct entry *));
     return cache;
 }
 

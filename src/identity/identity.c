@@ -456,7 +456,7 @@ static bool find_front_end_user(const struct identity_config *config,
                 return false;
             values[j] = slice_trim(head->fields[i].value);
         }
-    key_record_set(&record, values[0], values[1]);
+    key_source_fill_record(&record, values[0], values[1]);
     if (record.outcome != KEY_SOURCE_FOUND)
         return false;
     set_record(identity, &record);

@@ -253,8 +253,9 @@ static enum jwt_outcome read_payload(struct jwt_verifier *verifier,
     if (outcome == JWT_VALID && user.length == 0)
         outcome = JWT_NO_USER;
     if (outcome == JWT_VALID)
-        key_record_set(&claims->owner, user,
-                       slice_of(json_string_value(json_object_get(payload, keys->tier_claim))));
+        key_source_fill_record(
+            &claims->owner, user,
+            slice_of(json_string_value(json_object_get(payload, keys->tier_claim))));
     json_decref(payload);
     return outcome;
 }

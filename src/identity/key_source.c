@@ -23,7 +23,7 @@ static bool is_tier_name(struct slice tier)
     return true;
 }
 
-void key_record_set(struct key_record *record, struct slice user, struct slice tier)
+void key_source_fill_record(struct key_record *record, struct slice user, struct slice tier)
 {
     record->outcome = user.length > 0 ? KEY_SOURCE_FOUND : KEY_SOURCE_ABSENT;
     record->user_length = (uint8_t)user_id_format(user, record->user);

@@ -64,7 +64,7 @@ static void read_reply(const struct redis_reply *reply, struct key_record *recor
     }
     if (!redis_reply_is_string(redis_reply_at(reply, 1), &tier))
         tier = (struct slice){NULL, 0};
-    key_record_set(record, user, tier);
+    key_source_fill_record(record, user, tier);
 }
 
 static void on_reply(void *arg, const struct redis_result *result)

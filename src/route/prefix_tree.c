@@ -10,7 +10,7 @@
 
 #include "kamiyo/base/mem.h"
 
-void rule_list_add(struct rule_list *list, uint32_t number)
+void route_numbers_add(struct route_numbers *list, uint32_t number)
 {
     if (list->count > 0 && list->items[list->count - 1] == number)
         return;
@@ -20,10 +20,10 @@ void rule_list_add(struct rule_list *list, uint32_t number)
     list->items[list->count++] = number;
 }
 
-void rule_list_clear(struct rule_list *list)
+void route_numbers_clear(struct route_numbers *list)
 {
     mem_free(list->items);
-    *list = (struct rule_list){.items = NULL};
+    *list = (struct route_numbers){.items = NULL};
 }
 
 void prefix_tree_init(struct prefix_node *root)
@@ -36,7 +36,7 @@ void prefix_tree_clear(struct prefix_node *root)
     for (size_t i = 0; i < root->child_count; i++)
         prefix_tree_clear(&root->children[i]);
     mem_free(root->children);
-    rule_list_clear(&root->rules);
+    route_numbers_clear(&root->rules);
     prefix_tree_init(root);
 }
 
@@ -110,7 +110,7 @@ void prefix_tree_add(struct prefix_node *root, struct slice prefix, uint32_t num
     }
     if (number < node->least)
         node->least = number;
-    rule_list_add(&node->rules, number);
+    route_numbers_add(&node->rules, number);
 }
 
 const struct prefix_node *prefix_tree_step(const struct prefix_node *node, struct slice *rest)

@@ -43,7 +43,7 @@ struct route_matcher {
     size_t count;
     struct rule *rules;
     struct name_map exact; /* path -> index in exact_lists */
-    struct rule_list *exact_lists;
+    struct route_numbers *exact_lists;
     size_t exact_count;
     struct prefix_node prefixes; /* the root's rules: "*", and routes without a path */
     char **texts;                /* owned copies of all strings */
@@ -89,9 +89,9 @@ static void add_exact(struct route_matcher *matcher, struct slice path, uint32_t
     if (index == matcher->exact_count) {
         matcher->exact_lists = mem_resize(matcher->exact_lists, (matcher->exact_count + 1) *
                                                                     sizeof(*matcher->exact_lists));
-        matcher->exact_lists[matcher->exact_count++] = (struct rule_list){.items = NULL};
+        matcher->exact_lists[matcher->exact_count++] = (struct route_numbers){.items = NULL};
     }
-    rule_list_add(&matcher->exact_lists[index], number);
+    route_numbers_add(&matcher->exact_lists[index], number);
 }
 
 static void
@@ -166,7 +166,7 @@ void route_matcher_destroy(struct route_matcher **handle)
     }
     mem_free(matcher->rules);
     for (size_t i = 0; i < matcher->exact_count; i++)
-        rule_list_clear(&matcher->exact_lists[i]);
+        route_numbers_clear(&matcher->exact_lists[i]);
     mem_free(matcher->exact_lists);
     name_map_clear(&matcher->exact);
     prefix_tree_clear(&matcher->prefixes);
@@ -263,7 +263,7 @@ static bool rule_matches(const struct rule *rule, struct subject *subject)
 
 /* The first number in `list` below `best` whose rule matches, else `best`. */
 static size_t first_in(const struct route_matcher *matcher,
-                       const struct rule_list *list,
+                       const struct route_numbers *list,
                        struct subject *subject,
                        size_t best)
 {

@@ -38,7 +38,7 @@ struct key_record {
  * Fill *record from what a source has stored: FOUND, or ABSENT when `user` is
  * empty. The id is escaped; a tier that is no tier's name counts as none.
  */
-void key_record_set(struct key_record *record, struct slice user, struct slice tier);
+void key_source_fill_record(struct key_record *record, struct slice user, struct slice tier);
 
 struct key_source;
 struct key_source_call; /* the source's own */

@@ -17,18 +17,18 @@
  */
 
 /* Route numbers in ascending order; owned by whoever embeds it. */
-struct rule_list {
+struct route_numbers {
     uint32_t *items;
     size_t count;
 };
 
 /* Numbers must come in ascending order; a repeated one is dropped. */
-void rule_list_add(struct rule_list *list, uint32_t number);
-void rule_list_clear(struct rule_list *list);
+void route_numbers_add(struct route_numbers *list, uint32_t number);
+void route_numbers_clear(struct route_numbers *list);
 
 struct prefix_node {
     struct slice label;           /* what this node adds to its parent's prefix; borrowed */
-    struct rule_list rules;       /* of exactly this prefix */
+    struct route_numbers rules;   /* of exactly this prefix */
     uint32_t least;               /* the smallest number here or below */
     struct prefix_node *children; /* sorted by their labels' first bytes, which differ */
     size_t child_count;

@@ -66,14 +66,14 @@ static void test_record(void **state)
     struct key_record record;
 
     (void)state;
-    key_record_set(&record, slice_of(none), slice_of(pro));
+    key_source_fill_record(&record, slice_of(none), slice_of(pro));
     assert_int_equal(record.outcome, KEY_SOURCE_ABSENT);
-    key_record_set(&record, slice_of(bob), slice_of(bad_tier));
+    key_source_fill_record(&record, slice_of(bob), slice_of(bad_tier));
     assert_int_equal(record.outcome, KEY_SOURCE_FOUND);
     assert_int_equal(record.tier_length, 0);
-    key_record_set(&record, slice_of(bob), SLICE("abcdefghijklmnopqrstuvwxyz_-9876"));
+    key_source_fill_record(&record, slice_of(bob), SLICE("abcdefghijklmnopqrstuvwxyz_-9876"));
     assert_int_equal(record.tier_length, 32);
-    key_record_set(&record, slice_of(bob), SLICE("abcdefghijklmnopqrstuvwxyz_-98765"));
+    key_source_fill_record(&record, slice_of(bob), SLICE("abcdefghijklmnopqrstuvwxyz_-98765"));
     assert_int_equal(record.tier_length, 0);
 }
 

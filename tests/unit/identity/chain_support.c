@@ -38,9 +38,9 @@ static enum progress fake_find(struct key_source *self,
     if (source->is_away)
         answer.outcome = KEY_SOURCE_UNAVAILABLE;
     else if (memcmp(digest, source->known[0], DIGEST_BYTES) == 0)
-        key_record_set(&answer, SLICE("alice"), SLICE("team"));
+        key_source_fill_record(&answer, SLICE("alice"), SLICE("team"));
     else if (memcmp(digest, source->known[1], DIGEST_BYTES) == 0)
-        key_record_set(&answer, SLICE("b ob"), SLICE(""));
+        key_source_fill_record(&answer, SLICE("b ob"), SLICE(""));
     if (!source->is_pending) {
         *record = answer;
         return PROGRESS_DONE;

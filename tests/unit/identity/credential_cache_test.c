@@ -20,7 +20,7 @@ static struct key_record record_of(const char *user, const char *tier)
 {
     struct key_record record;
 
-    key_record_set(&record, slice_of(user), slice_of(tier));
+    key_source_fill_record(&record, slice_of(user), slice_of(tier));
     return record;
 }
 
