@@ -667,7 +667,7 @@ def test_each_window_is_charged_what_it_lacks(t, layout):
     time.sleep(1.1)  # had it been charged all twelve, it would still be empty
     answer = gateway.get("/")
     assert answer.status == 200 and 'second";r=4' in answer.one("ratelimit"), answer
-    assert gateway.last_access()["mode"] == "redis"
+    assert gateway.wait_access(16)[-1]["mode"] == "redis"
 
 
 @timeout(40)
