@@ -19,19 +19,21 @@
 -- Effects are replicated and not the script (the default since Redis 5), so TIME before a write is fine.
 --
 -- Its time goes into strings: an argument costs 100 ns, a conversion as much, a pattern three times
--- that. Hence the packed numbers, `+ 0` for tonumber, and helpers that only odd values reach.
-local call, read, find, byte, unpack_numbers = redis.call, redis.pcall, string.find, string.byte, struct.unpack
+-- that. Hence the packed numbers, arithmetic on text that a pattern has passed, and constants for
+-- what is usual.
+local call, read, find = redis.call, redis.pcall, string.find
 local MOST = 1125899906842624 -- 2^50
 
 local time = call('TIME')
 local now = time[2] / 1000
 now = time[1] * 1000 + now - now % 1
-local numbers = ARGV[1]
-local deadline, action, cost, at = unpack_numbers('<ddd', numbers)
-if now > deadline then return {2, now} end
+local packed = ARGV[1]
+local count = (#packed - 24) / 32
+local format = count == 3 and '<ddddddddddddddd' or count == 2 and '<ddddddddddd' or count == 1 and '<ddddddd'
+local number = {struct.unpack(format or '<' .. string.rep('d', 3 + count * 4), packed)}
+if now > number[1] then return {2, now} end
 
-local count = (#numbers - 24) / 32
-local prefixed = ARGV[count + 2]
+local action, cost, prefixed = number[2], number[3], ARGV[count + 2]
 
 local hash -- prefixed: the fields of all windows, three each
 if prefixed then
@@ -56,44 +58,41 @@ for i = 1, count do
     if hash.err then return find(hash.err, '^WRONGTYPE') and {3, now, i} or hash end
     tokens, last, capacity = hash[1], hash[2], hash[3]
   end
-  local units, speed, burst, period
-  units, speed, burst, period, at = unpack_numbers('<dddd', numbers, at)
+  local at = i * 4
+  local units, speed, burst, period = number[at], number[at + 1], number[at + 2], number[at + 3]
   local level = burst * units
   if tokens and last then
-    local full = level
+    local full, stored = level, burst
     known = true
     if last ~= last_text then
       last_text = last
-      last_ms = #last == 14 and byte(last, 11) == 46 and tonumber(last) -- as %.3f writes it until 2286
-      if last_ms then
-        last_ms = last_ms * 1000 + 0.5
-        last_ms = last_ms - last_ms % 1
-      end
+      last_ms = #last <= 40 and find(last, '^%d+%.%d%d%d$') and last * 1000 + 0.5 -- as %.3f writes it
+      if last_ms then last_ms = last_ms - last_ms % 1 end
     end
-    -- With a digit first, no x behind it and a digit last, what tonumber takes is a decimal (or 1E5, which means one).
-    local number, first, second = tonumber(tokens), byte(tokens, 1, 2)
-    local stored = burst
-    if capacity ~= ARGV[i + 1] or not number or first < 48 or first > 57 or second == 120 or second == 88
-        or byte(tokens, -1) < 48 or #tokens > 40 or number > MOST or not last_ms or byte(last) < 49 then
+    if last_ms and capacity == ARGV[i + 1] and #tokens <= 40 and (find(tokens, '^%-?%d+%.?%d+$') or find(tokens, '^%d$')) then
+      level = tokens * units + 0.5
+    else
       -- nil unless text is -?digits[.digits][e[+-]digits], finite and at most 40 bytes: tonumber takes nan, inf, 0x10.
       local function decimal(text)
         if #text <= 40 and (find(text, '^%-?%d+%.?%d*$') or find(text, '^%-?%d+%.?%d*e[+-]?%d+$'))
             and not find(text, '%.$') and not find(text, '.e', 1, true) then
-          local value = tonumber(text)
-          if value - value == 0 then return value end
+          local finite = tonumber(text)
+          if finite - finite == 0 then return finite end
         end
       end
-      number, last_ms = decimal(tokens), decimal(last)
+      level = decimal(tokens)
+      if not last_ms then -- another writer's, or before 1970: rounded up where it is finer
+        last_ms = decimal(last)
+        last_ms = last_ms and math.ceil(last_ms * 1000)
+      end
       if capacity then stored = decimal(capacity) end
-      if not (number and last_ms and stored) then return {3, now, i} end
-      last_ms = last_ms * 1000
-      if find(last, '^%d+%.%d%d%d$') then last_ms = last_ms + 0.5 - (last_ms + 0.5) % 1 else last_ms = math.ceil(last_ms) end
+      if not (level and last_ms and stored) then return {3, now, i} end
       if capacity ~= ARGV[i + 1] then
         changed = changed or {}
         changed[i] = true
       end
+      level = level * units + 0.5
     end
-    level = number * units + 0.5
     level = level - level % 1
     if level > MOST then level = MOST elseif level < -MOST then level = -MOST end
     if stored ~= burst then
@@ -131,14 +130,13 @@ if action == 0 and not allowed or action == 2 then
 end
 
 if action then
-  local format = string.format
+  format = string.format
   local now_text = format('%s.%03d', time[1], now % 1000)
   local fields = prefixed and {}
   local key_life, key_rest = 0, 0
-  at = 25
   for i = 1, count do
-    local units, speed, burst, period
-    units, speed, burst, period, at = unpack_numbers('<dddd', numbers, at)
+    local at = i * 4
+    local units, speed, burst, period = number[at], number[at + 1], number[at + 2], number[at + 3]
     local level, full, key, novelty, text = reply[i + 2], burst * units, KEYS[i], changed and changed[i], now_text
     if reply[1] == 1 then
       level = level - cost * units
