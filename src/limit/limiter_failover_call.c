@@ -445,18 +445,19 @@ static bool try_redis(struct limiter_failover *failover,
                       struct limiter_call **handle)
 {
     struct limiter_call *call;
+    int64_t left_ms = failover->timeout_ms - ask->query->waited_ms;
 
-    if (failover->state != FAILOVER_UP)
+    if (failover->state != FAILOVER_UP || left_ms <= 0)
         return false;
     call = make_call(failover, ask, action, ask->query->cost);
     call->done = done;
     call->arg = arg;
-    call->deadline_ms = ask->now_ms + failover->timeout_ms;
+    call->deadline_ms = ask->now_ms + left_ms;
     if (!start_call(call)) {
         free_call(call);
         return false;
     }
-    loop_timer_start(failover->loop, &call->timer, failover->timeout_ms);
+    loop_timer_start(failover->loop, &call->timer, left_ms);
     *handle = call;
     return true;
 }

@@ -35,6 +35,7 @@ static struct limit_query query_of(const struct exchange *exchange, int64_t cost
         .policy = exchange->policy,
         .cost = cost,
         .on_failure = exchange->route->on_failure,
+        .waited_ms = exchange->waited_us / 1000,
     };
 }
 
@@ -166,6 +167,8 @@ static void on_identity(void *arg, const struct identity *identity)
 {
     struct exchange *exchange = arg;
     exchange->identity_call = NULL;
+    /* The limiter's answer comes out of the same redis.timeout. */
+    exchange->waited_us = loop_now(exchange->proxy->loop)->monotonic_us - exchange->began_us;
     exchange->identity = *identity;
     judge(exchange);
 }

@@ -159,6 +159,7 @@ struct exchange {
     struct loop_timer write_timer; /* runs while the client does not take what is pending for it */
     int64_t began_us;              /* monotonic */
     int64_t began_wall_us;
+    int64_t waited_us; /* for who it is, where that had to be looked up */
     int64_t limit_began_us;
     int64_t sent_us; /* request given to the upstream; 0 = not */
     int64_t limit_us;

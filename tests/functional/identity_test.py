@@ -8,6 +8,7 @@ import time
 from harness import cases, eventually, timeout
 from harness.checks import own_answer
 from harness.message import request
+from harness.redis_proxy import RedisProxy
 from harness.tokens import Signer, claims, digest, encode, hmac_token
 
 SECRET = "functional-secret-of-at-least-32-bytes"
@@ -180,6 +181,20 @@ def test_known_keys_outlive_redis(t):
         assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team"), "served beyond its time"
         assert who(gateway, ("X-API-Key", "key-of-bob"))[2] is None
     assert gateway.metrics().total("identity_failures_total") == 0, "nothing is known about them"
+
+
+def test_look_up_and_decision_share_one_timeout(t):
+    redis = t.redis()
+    proxy = RedisProxy(redis.port)
+    t.defer(proxy.close)
+    identity = {"api_key": {"redis_lookup": True, "cache": "1ms"}}
+    options = {"url": proxy.url, "timeout": "500ms", "connect_timeout": "5s"}
+    gateway, upstream = t.pair(config(identity, redis=options))
+    redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
+    proxy.delay = 0.3  # each of the two fits into the timeout, both together do not
+    assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team")
+    record = gateway.last_access(user="alice")
+    assert record["mode"] == "fallback" and record["duration_ms"] < 590, record
 
 
 @timeout(60)

@@ -38,6 +38,8 @@ struct limit_query {
     const struct limit_policy *policy;
     int64_t cost; /* tokens; at least 1 */
     enum limit_on_failure on_failure;
+    int64_t waited_ms; /* for the store already, on behalf of the same request (a key's look-up):
+                          taken off the decision's deadline */
 };
 
 /*
