@@ -4,13 +4,13 @@
  * moment it cannot, the table does, which has been kept at the levels that
  * Redis last told.
  *
- *            connected           probe succeeded
- *   AWAY ----------------> PROBING ----------------> UP
- *    ^                       ^  |                     |
- *    |  connection lost      |  | connection lost     | so many failures in a row: PROBING;
- *    '-----------------------+--'                     | connection lost and not made again at once:
- * AWAY
- *    '-----------------------'------------------------'
+ *          connected            the probe succeeded
+ *   AWAY ---------------> PROBING -------------------> UP
+ *    ^                     ^ |                          |
+ *    |     connection lost | | connection lost          |
+ *    |<--------------------|-'                          |
+ *    |                     '--- failures in a row ------|
+ *    '--- connection lost, not made again at once ------'
  *
  * A connection that is lost while UP is made again at once; until that attempt
  * has ended, decisions are held, each to its own deadline, and sent again once.
@@ -24,19 +24,16 @@
 #include "limit_store.h"
 #include "limiter_ledger.h"
 #include "limiter_presence.h"
+#include "limiter_probe.h"
 #include "limiter_reset.h"
 
 /* Between two probes; with the connection's back-off (1 s) well under the 2 s of recovery. */
 #define PROBE_INTERVAL_MS 200
-/* A probe that was answered too late (a stopped Redis that goes on) is tried again so soon. */
-#define PROBE_AGAIN_MS 20
-/* How long a probe's key lives. */
-#define PROBE_TTL_SECONDS "10"
 #define CALLS_KEPT        256
 
 /* --- breaker and state --- */
 
-static void on_probe_timer(void *arg);
+static void probe_after(struct limiter_failover *failover, int64_t delay_ms);
 
 static void stop_services(struct limiter_failover *failover)
 {
@@ -55,10 +52,9 @@ static void go_down(struct limiter_failover *failover,
     if (was_up)
         stop_services(failover);
     limit_store_report_down(failover->shared->store, failure, was_up);
-    redis_client_cancel(&failover->probe);
-    loop_timer_stop(&failover->probe_timer);
+    limiter_probe_stop(failover->probe);
     if (state == FAILOVER_PROBING)
-        loop_timer_start(failover->loop, &failover->probe_timer, PROBE_INTERVAL_MS);
+        probe_after(failover, PROBE_INTERVAL_MS);
     limiter_failover_flush_held(failover);
 }
 
@@ -85,6 +81,7 @@ void limiter_failover_count_failure(struct limiter_failover *failover,
                                     const struct redis_failure *failure)
 {
     limiter_redis_count_error(failover->redis, failure->reason);
+    failover->has_script_failed = true;
     failover->write_failures_in_row++;
     open_if_enough(failover, failure);
 }
@@ -106,6 +103,7 @@ static void go_up(struct limiter_failover *failover)
     failover->timeouts_in_row = 0;
     failover->write_failures_in_row = 0;
     failover->is_unconfirmed = false;
+    failover->has_script_failed = false;
     redis_client_confirm(failover->client);
     /* Debts first: on this connection they are charged before the decisions that follow. */
     limiter_ledger_start(failover->ledger);
@@ -115,78 +113,26 @@ static void go_up(struct limiter_failover *failover)
 
 /* --- the probe --- */
 
-static void probe_later(struct limiter_failover *failover, int64_t delay_ms)
+static void probe_after(struct limiter_failover *failover, int64_t delay_ms)
 {
-    loop_timer_start(failover->loop, &failover->probe_timer, delay_ms);
+    limiter_probe_start(failover->probe, delay_ms, failover->timeout_ms,
+                        failover->has_script_failed);
 }
 
-static void on_probe_result(void *arg, const struct redis_result *result)
+static void on_probed(void *arg, const struct redis_failure *failure, bool is_wrong_place)
 {
     struct limiter_failover *failover = arg;
-    struct redis_failure failure;
-    bool is_wrong_place = false;
-    struct slice text;
 
-    failover->probe = NULL;
-    if (result->outcome != REDIS_REPLIED)
-        return; /* on_down has more to say */
-    redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "to a probe");
-    if (redis_reply_is_error(result->reply, &text)) {
-        is_wrong_place = redis_failure_from_reply(text, &failure) == REDIS_REPLY_ERROR_READ_ONLY;
-    } else if (!redis_reply_is_string(result->reply, &text) || !slice_equal(text, SLICE("OK"))) {
-        is_wrong_place = true; /* not Redis's answer to SET: another connection, please */
-    } else if (loop_now_ms(failover->loop) - failover->probe_sent_ms > failover->timeout_ms) {
-        probe_later(failover, PROBE_AGAIN_MS);
-        return;
-    } else {
+    if (failure->reason == REDIS_REASON_NONE) {
         go_up(failover);
         return;
     }
-    limiter_redis_count_error(failover->redis, failure.reason);
-    limit_store_report_down(failover->shared->store, &failure, false);
+    limiter_redis_count_error(failover->redis, failure->reason);
+    limit_store_report_down(failover->shared->store, failure, false);
     if (is_wrong_place)
-        redis_client_drop(failover->client, &failure);
+        redis_client_drop(failover->client, failure);
     else
-        probe_later(failover, PROBE_INTERVAL_MS);
-}
-
-/* Nobody asks how it ended. */
-static void on_removed(void *arg, const struct redis_result *result)
-{
-    (void)arg;
-    (void)result;
-}
-
-/* A write, and its removal: a probe that succeeded leaves nothing behind. */
-static bool send_probe(struct limiter_failover *failover)
-{
-    struct redis_call *removal = NULL;
-    char key[512];
-    struct slice name = limiter_redis_name(
-        failover->redis, "probe:", limit_store_instance(failover->shared->store), key, sizeof(key));
-    struct slice write[] = {SLICE("SET"), name, SLICE("1"), SLICE("EX"), SLICE(PROBE_TTL_SECONDS)};
-    struct slice removing[] = {SLICE("DEL"), name};
-
-    /* No deadline: a stopped Redis answers when it goes on, and a dead one is dropped by the
-     * client. */
-    if (redis_client_command(failover->client, write, COUNT_OF(write), 0, on_probe_result, failover,
-                             &failover->probe) == PROGRESS_DONE)
-        return false;
-    limiter_redis_count_command(failover->redis);
-    if (redis_client_command(failover->client, removing, COUNT_OF(removing), 0, on_removed,
-                             failover, &removal) == PROGRESS_PENDING)
-        limiter_redis_count_command(failover->redis);
-    redis_client_cancel(&removal);
-    return true;
-}
-
-static void on_probe_timer(void *arg)
-{
-    struct limiter_failover *failover = arg;
-
-    failover->probe_sent_ms = loop_now_ms(failover->loop);
-    if (!send_probe(failover))
-        probe_later(failover, PROBE_INTERVAL_MS);
+        probe_after(failover, PROBE_INTERVAL_MS);
 }
 
 /* --- the client's events --- */
@@ -201,7 +147,7 @@ static void on_ready(void *arg)
         return;
     }
     failover->state = FAILOVER_PROBING;
-    on_probe_timer(failover);
+    probe_after(failover, 0);
 }
 
 static void on_down(void *arg, const struct redis_failure *failure, bool was_ready)
@@ -271,7 +217,8 @@ struct limiter_failover *limiter_failover_create(struct loop *loop,
     failover->reset = limiter_reset_create(loop, failover->redis);
     TAILQ_INIT(&failover->calls);
     mem_pool_init(&failover->pool, sizeof(struct limiter_call), CALLS_KEPT);
-    loop_timer_init(&failover->probe_timer, on_probe_timer, failover);
+    failover->probe =
+        limiter_probe_create(loop, failover->redis, shared->store, on_probed, failover);
     configure(failover, options);
     limit_store_expect(shared->store);
     redis_client_start(redis, &client_handler, failover, limiter_redis_script());
@@ -294,8 +241,7 @@ void limiter_failover_destroy(struct limiter_failover **failover)
     if (self->state == FAILOVER_UP)
         limit_store_leave(self->shared->store);
     limiter_failover_free_calls(self);
-    redis_client_cancel(&self->probe);
-    loop_timer_stop(&self->probe_timer);
+    limiter_probe_destroy(&self->probe);
     limiter_ledger_destroy(&self->ledger);
     limiter_presence_destroy(&self->presence);
     limiter_reset_destroy(&self->reset);

@@ -72,9 +72,8 @@ struct limiter_failover {
     bool is_unconfirmed;            /* a new connection has not answered a decision yet */
     struct limiter_call_list calls; /* oldest first, held and sent ones */
     struct mem_pool pool;
-    struct loop_timer probe_timer;
-    struct redis_call *probe;
-    int64_t probe_sent_ms;
+    struct limiter_probe *probe;
+    bool has_script_failed; /* since Redis last decided: the probe is to run it */
     struct bucket_shape
         *shares[LIMITER_FAILOVER_SHARES]; /* by the whole shape's number; each with a reference */
 };

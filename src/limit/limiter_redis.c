@@ -107,20 +107,20 @@ struct slice limiter_redis_key(const struct limiter_redis *redis,
                                char *out,
                                size_t capacity)
 {
-    bool is_together = redis->layout == LIMIT_LAYOUT_IDENTITY;
+    bool is_identity = redis->layout == LIMIT_LAYOUT_IDENTITY;
     struct text text;
 
     text_init(&text, out, capacity);
     text_append(&text, (struct slice){redis->prefix, redis->prefix_length});
-    text_append(&text, is_together ? SLICE(":{") : SLICE(":"));
+    text_append(&text, is_identity ? SLICE(":{") : SLICE(":"));
     text_append(&text, key);
-    if (is_together)
+    if (is_identity)
         text_append_char(&text, '}');
     if (route.length > 0) {
         text_append_char(&text, ':');
         text_append(&text, route);
     }
-    if (!is_together) {
+    if (!is_identity) {
         text_append_char(&text, ':');
         text_append(&text, window);
     }
@@ -156,15 +156,26 @@ static void add(struct command *command, struct slice argument)
     command->arguments[command->count++] = argument;
 }
 
+/* Fields of all windows in one hash, each with its window's name before it. */
+static bool is_together(const struct limiter_redis *redis,
+                        const struct limiter_redis_request *request)
+{
+    return redis->layout == LIMIT_LAYOUT_IDENTITY && request->exact_key.length == 0;
+}
+
 static void add_keys(struct limiter_redis *redis,
                      const struct limiter_redis_request *request,
                      struct command *command)
 {
     size_t size = limiter_redis_key_size(redis);
-    size_t count = redis->layout == LIMIT_LAYOUT_IDENTITY ? 1 : request->policy->window_count;
+    size_t count = is_together(redis, request) ? 1 : request->policy->window_count;
 
     command->key_count[0] = (char)('0' + count); /* at most LIMIT_MAX_WINDOWS */
     add(command, (struct slice){command->key_count, 1});
+    if (request->exact_key.length > 0) {
+        add(command, request->exact_key);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         struct slice window = slice_of(request->policy->windows[i].name);
 
@@ -189,7 +200,7 @@ static void add_arguments(struct limiter_redis *redis,
         length = bucket_script_burst(&policy->windows[i], command->bursts[i]);
         add(command, (struct slice){command->bursts[i], length});
     }
-    for (size_t i = 0; redis->layout == LIMIT_LAYOUT_IDENTITY && i < policy->window_count; i++) {
+    for (size_t i = 0; is_together(redis, request) && i < policy->window_count; i++) {
         length = strlen(policy->windows[i].name);
         memcpy(command->fields[i], policy->windows[i].name, length);
         command->fields[i][length] = ':';

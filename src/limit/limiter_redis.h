@@ -38,7 +38,8 @@ struct limiter_redis_request {
     int64_t deadline_ms; /* our monotonic clock; Redis does nothing after it; 0 = none */
     int64_t tokens;
     struct slice key;
-    struct slice route; /* empty = the default buckets */
+    struct slice route;     /* empty = the default buckets */
+    struct slice exact_key; /* not empty: this key of Redis, for a policy of one window */
     const struct limit_policy *policy;
 };
 /* As redis_client_command without a timeout. */

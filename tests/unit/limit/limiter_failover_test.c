@@ -65,6 +65,8 @@ struct fixture {
     size_t act_count;
     size_t act_next;
     bool fails_probes;
+    bool fails_script_probes;
+    unsigned script_probes;
     double spent; /* in the store's books */
     unsigned evals;
     unsigned evalshas;
@@ -159,7 +161,12 @@ static void script(void *arg,
 
     if (fake_redis_greet(connection, command))
         return;
-    if (strcmp(name, "EVALSHA") == 0 || strcmp(name, "EVAL") == 0) {
+    if (command->count > 4 && strstr(command->arguments[3], ":probe:") != NULL) {
+        f->script_probes++;
+        fake_redis_reply(connection, f->fails_script_probes
+                                         ? "-NOPERM no permission\r\n"
+                                         : "*3\r\n:1\r\n:1700000000000\r\n:9990\r\n");
+    } else if (strcmp(name, "EVALSHA") == 0 || strcmp(name, "EVAL") == 0) {
         f->evals += strcmp(name, "EVAL") == 0;
         f->evalshas += strcmp(name, "EVALSHA") == 0;
         run_script(f, connection, command);
@@ -495,6 +502,26 @@ static void test_wrong_shape_drops_the_connection(void **state)
     teardown(&f);
 }
 
+/* A store that takes writes but not the script stays down, with one line in the log. */
+static void test_probe_runs_the_script_after_its_errors(void **state)
+{
+    struct fixture f;
+
+    start_up(&f, state);
+    assert_int_equal(f.script_probes, 0);
+    f.fails_script_probes = true;
+    ACTS(&f, ACT_OOM);
+    while (has_redis(&f))
+        (void)expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+    loop_run_for(f.loop, 700);
+    assert_false(has_redis(&f));
+    assert_in_range(f.script_probes, 2, 4);
+    f.fails_script_probes = false;
+    find_redis(&f);
+    UNTIL(&f, f.spent == 3);
+    teardown(&f);
+}
+
 /* A key that is not ours is decided here, and owes nothing. */
 static void test_odd_key(void **state)
 {
@@ -737,6 +764,7 @@ int main(void)
         LOOP_TEST(test_denials_prove_nothing),
         LOOP_TEST(test_read_only_drops_the_connection),
         LOOP_TEST(test_wrong_shape_drops_the_connection),
+        LOOP_TEST(test_probe_runs_the_script_after_its_errors),
         LOOP_TEST(test_odd_key),
         LOOP_TEST(test_outage_is_no_gift),
         LOOP_TEST(test_write_back_at_most_once),
