@@ -2,6 +2,7 @@
 """Child processes: started in the test worker's process group, ended by pid, none left behind."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,24 +23,49 @@ def is_sanitized():
     return os.environ.get("KAMIYO_PRESET", "debug") in ("asan", "tsan")
 
 
-def free_port():
-    """A port of 127.0.0.1 nobody listens on, outside the kernel's range for outgoing connections.
+FIRST_PORT, BLOCK, BLOCKS = 13000, 200, 90  # below the kernel's range for outgoing connections
 
-    Each test worker has a range of its own (KAMIYO_TEST_SLOT), so that two never pick the same.
+
+class PortBlock:
+    """Ports that are this process's alone, as long as it lives.
+
+    A block is claimed by an abstract unix socket of its number: the kernel gives a name to one process in the network
+    namespace and takes it back when that one ends, so that suites side by side, even in different roots, never meet.
     """
-    slot = int(os.environ.get("KAMIYO_TEST_SLOT", "0"))
-    first, count = 10400 + slot * 600, 600
-    for _ in range(count):
-        free_port.turn = getattr(free_port, "turn", os.getpid() % count) + 1
-        port = first + free_port.turn % count
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def __init__(self):
+        self.turn = 0
+        self.claim = socket.socket(socket.AF_UNIX)
+        start = random.randrange(BLOCKS)
+        for number in range(start, start + BLOCKS):
             try:
-                probe.bind(("127.0.0.1", port))
+                self.claim.bind(f"\0kamiyo-functional-ports-{number % BLOCKS}")
             except OSError:
                 continue
-            return port
-    raise RuntimeError("no free port")
+            self.first = FIRST_PORT + number % BLOCKS * BLOCK
+            return
+        raise RuntimeError("every block of ports is claimed")
+
+    def next(self):
+        """The one whose last use is longest ago and on which nobody listens."""
+        for _ in range(BLOCK):
+            port = self.first + self.turn % BLOCK
+            self.turn += 1
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return port
+        raise RuntimeError("no free port")
+
+
+def free_port():
+    """A port of 127.0.0.1 nobody listens on, and that no other test is given meanwhile."""
+    if not hasattr(free_port, "block"):
+        free_port.block = PortBlock()
+    return free_port.block.next()
 
 
 class Process:

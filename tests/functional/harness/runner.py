@@ -49,7 +49,7 @@ class Suite:
             return False
         return self.options.slow or not test.slow
 
-    def run_slot(self, slot):
+    def run_slot(self):
         while not self.stopping:
             try:
                 module, tests = self.files.get_nowait()
@@ -57,13 +57,13 @@ class Suite:
                 return
             left = list(tests)
             while left and not self.stopping:
-                left = self.run_file(slot, module, left)
+                left = self.run_file(module, left)
 
-    def run_file(self, slot, module, tests):
+    def run_file(self, module, tests):
         """Runs them in one worker; returns what is left when a test had to be killed."""
         read_end, write_end = os.pipe()
         scratch = tempfile.mkdtemp(prefix="kamiyo-functional-")  # also of a worker that is killed
-        environment = dict(os.environ, KAMIYO_TEST_SLOT=str(slot), PYTHONPATH=str(FOLDER), TMPDIR=scratch)
+        environment = dict(os.environ, PYTHONPATH=str(FOLDER), TMPDIR=scratch)
         names = [test.name for test in tests]
         worker = subprocess.Popen(
             [sys.executable, "-m", "harness.worker", str(write_end), module, json.dumps(names)],
@@ -169,7 +169,7 @@ def main():
         print(f"functional: {gateway_binary()} is not built (./dev build)", file=sys.stderr)
         return 2
     began = time.monotonic()
-    threads = [threading.Thread(target=suite.run_slot, args=(slot,)) for slot in range(options.jobs)]
+    threads = [threading.Thread(target=suite.run_slot) for _ in range(options.jobs)]
     try:
         for thread in threads:
             thread.start()
