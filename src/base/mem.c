@@ -20,7 +20,8 @@ NO_RETURN static void out_of_memory(void)
     abort();
 }
 
-/* A size beyond what any object may have is a product that wrapped around: no allocator need be asked. */
+/* A size beyond what any object may have is a product that wrapped around: the allocator is not
+ * asked for it. */
 static bool is_absurd(size_t size)
 {
     return size > PTRDIFF_MAX;

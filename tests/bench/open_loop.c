@@ -73,7 +73,8 @@ static bool receive(struct connection *connection, bool *failed)
             *failed = true;
             return false;
         }
-        connection->expected = (size_t)(end - connection->bytes) + 4 + strtoul(length + 17, NULL, 10);
+        connection->expected =
+            (size_t)(end - connection->bytes) + 4 + strtoul(length + 17, NULL, 10);
     }
     return connection->received >= connection->expected;
 }
@@ -84,31 +85,49 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+/* The number that `text` is, from 1 to `most`; anything else ends the program. */
+static int64_t number_from(const char *text, int64_t most)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < 1 || number > most) {
+        fprintf(stderr, "open_loop: \"%s\" is no number from 1 to %lld\n", text, (long long)most);
+        exit(2);
+    }
+    return number;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 7) {
         fprintf(stderr, "open_loop HOST PORT PATH CONNECTIONS RATE SECONDS\n");
         return 2;
     }
-    int count = atoi(argv[4]);
-    int64_t rate = atoll(argv[5]), total = rate * atoll(argv[6]);
-    if (count < 1 || count > 4096 || rate < 1 || total < 1 || total > 50000000)
+    int port = (int)number_from(argv[2], UINT16_MAX);
+    int count = (int)number_from(argv[4], 4096);
+    int64_t rate = number_from(argv[5], 1000000), duration = number_from(argv[6], 3600);
+    int64_t total = rate * duration;
+    if (total > 50000000) {
+        fprintf(stderr, "open_loop: more than 50000000 requests\n");
         return 2;
+    }
     char request[512];
-    int request_length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", argv[3]);
+    int request_length =
+        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", argv[3]);
     struct connection *connections = calloc((size_t)count, sizeof(*connections));
     uint32_t *latencies = calloc((size_t)total, sizeof(*latencies));
     int *idle = calloc((size_t)count, sizeof(*idle));
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < count; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
-        connections[i].fd = connect_to(argv[1], atoi(argv[2]));
+        connections[i].fd = connect_to(argv[1], port);
         epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event);
         idle[i] = i;
     }
     int64_t sent = 0, done = 0, errors = 0, start = now_ns();
     int idle_count = count;
-    int64_t give_up = start + (atoll(argv[6]) + 10) * 1000000000;
+    int64_t give_up = start + (duration + 10) * 1000000000;
     while (done + errors < total && now_ns() < give_up) {
         int64_t now = now_ns();
         while (sent < total && idle_count > 0 && start + sent * 1000000000 / rate <= now) {
@@ -116,12 +135,14 @@ int main(int argc, char **argv)
             connection->due_ns = start + sent * 1000000000 / rate;
             connection->is_busy = true;
             connection->received = connection->expected = 0;
-            if (send(connection->fd, request, (size_t)request_length, MSG_NOSIGNAL) != request_length)
+            if (send(connection->fd, request, (size_t)request_length, MSG_NOSIGNAL) !=
+                request_length)
                 errors++;
             sent++;
         }
         struct epoll_event events[256];
-        int ready = epoll_wait(epoll, events, 256, 0); /* spins: the due times are microseconds apart */
+        int ready =
+            epoll_wait(epoll, events, 256, 0); /* spins: the due times are microseconds apart */
         for (int i = 0; i < ready; i++) {
             struct connection *connection = &connections[events[i].data.u32];
             bool failed = false;
@@ -138,8 +159,10 @@ int main(int argc, char **argv)
     double seconds = (double)(now_ns() - start) / 1e9;
     qsort(latencies, (size_t)done, sizeof(*latencies), by_value);
 #define AT(share) (done > 0 ? latencies[(size_t)((double)(done - 1) * (share))] : 0)
-    printf("{\"sent\": %lld, \"done\": %lld, \"errors\": %lld, \"seconds\": %.2f, \"p50\": %u, \"p99\": %u, "
+    printf("{\"sent\": %lld, \"done\": %lld, \"errors\": %lld, \"seconds\": %.2f, \"p50\": %u, "
+           "\"p99\": %u, "
            "\"p999\": %u, \"max\": %u}\n",
-           (long long)sent, (long long)done, (long long)errors, seconds, AT(0.5), AT(0.99), AT(0.999), AT(1.0));
+           (long long)sent, (long long)done, (long long)errors, seconds, AT(0.5), AT(0.99),
+           AT(0.999), AT(1.0));
     return errors > 0;
 }
