@@ -21,7 +21,8 @@
 #include "kamiyo/base/text.h"
 
 enum {
-    MAX_LINE = 4096
+    MAX_MESSAGE = 2048,               /* what is longer is cut */
+    MAX_LINE = 6 * MAX_MESSAGE + 128, /* each of its bytes may become a \u00XX, or a U+FFFD */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards fd and path */
@@ -84,7 +85,7 @@ void log_write(enum log_level level, const char *format, ...)
 {
     if (!log_enabled(level))
         return;
-    char message[MAX_LINE / 2];
+    char message[MAX_MESSAGE];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(message, sizeof(message), format, args); /* a cut line is still a line */

@@ -67,7 +67,7 @@ char *mem_copy_bytes(const void *data, size_t length)
 
 void *mem_try_alloc_zero(size_t size)
 {
-    return calloc(1, size > 0 ? size : 1);
+    return is_absurd(size) ? NULL : calloc(1, size > 0 ? size : 1);
 }
 
 void mem_free(void *memory)
