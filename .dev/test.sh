@@ -55,11 +55,17 @@ cost() {
     tests/cost/run "$@"
 }
 
+# Where Valkey is installed and Redis is not, the tests run against Valkey.
+choose_redis() {
+    command -v redis-server >/dev/null || export KAMIYO_TEST_REDIS="${KAMIYO_TEST_REDIS:-valkey-server}"
+}
+
 run_tests() {
     local filter=${1:-} check started=$SECONDS
     need_for_build debug
     need_for_checks fast
     need python3 'redis-server|valkey-server' openssl
+    choose_redis
     logs=$root/build/logs
     tally=$logs/tally
     mkdir -p "$logs"

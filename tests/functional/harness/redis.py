@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A real redis-server on a free port: stopped, continued, killed and started again by the test."""
 
+import os
 import shutil
 import signal
 import socket
@@ -11,7 +12,8 @@ from harness.wire import Wire
 
 
 def server_binary():
-    return shutil.which("redis-server") or shutil.which("valkey-server")
+    """$KAMIYO_TEST_REDIS names another server of the same protocol, valkey-server for one."""
+    return os.environ.get("KAMIYO_TEST_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 class Redis:

@@ -280,10 +280,20 @@ static void exec_redis(const struct real_redis *redis, const char *const *argume
     char port[8];
     char *list[24];
     size_t count = 0;
-    const char *const fixed[] = {
-        "redis-server", "--port",         port,       "--bind", "127.0.0.1",
-        "--dir",        redis->directory, "--save",   "",       "--appendonly",
-        "no",           "--logfile",      "/dev/null"};
+    const char *program = getenv("KAMIYO_TEST_REDIS"); /* another server of the same protocol */
+    const char *const fixed[] = {program != NULL ? program : "redis-server",
+                                 "--port",
+                                 port,
+                                 "--bind",
+                                 "127.0.0.1",
+                                 "--dir",
+                                 redis->directory,
+                                 "--save",
+                                 "",
+                                 "--appendonly",
+                                 "no",
+                                 "--logfile",
+                                 "/dev/null"};
     int null = open("/dev/null", O_RDWR);
 
     (void)snprintf(port, sizeof(port), "%u", redis->port);
