@@ -69,7 +69,12 @@ static void flush_log(void *arg)
 {
     struct proxy *proxy = arg;
     access_log_flush(proxy->parts.access_log);
-    loop_timer_start(proxy->loop, &proxy->log_timer, LOG_FLUSH_MS);
+}
+
+void proxy_flush_log_soon(struct proxy *proxy)
+{
+    if (!loop_timer_is_running(&proxy->log_timer))
+        loop_timer_start(proxy->loop, &proxy->log_timer, LOG_FLUSH_MS);
 }
 
 struct proxy *proxy_create(const struct proxy_parts *parts, const struct proxy_settings *settings)
@@ -86,8 +91,6 @@ struct proxy *proxy_create(const struct proxy_parts *parts, const struct proxy_s
     request_id_init(&proxy->ids);
     LIST_INIT(&proxy->open_clients);
     loop_timer_init(&proxy->log_timer, flush_log, proxy);
-    if (parts->access_log != NULL)
-        loop_timer_start(proxy->loop, &proxy->log_timer, LOG_FLUSH_MS);
     return proxy;
 }
 

@@ -122,6 +122,11 @@ enum client_fate {
     CLIENT_ABORT
 };
 
+/* proxy.c */
+/* A line was written: hand it to the log's writer within its time. An idle worker wakes for
+ * nothing. */
+void proxy_flush_log_soon(struct proxy *proxy);
+
 /* client.c */
 struct client *
 client_create(struct proxy *proxy, int fd, const struct addr *peer, bool awaits_proxy_header);

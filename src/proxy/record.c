@@ -85,4 +85,5 @@ void record_write(struct exchange *exchange)
         .is_denied = slice_equal(exchange->decision_name, SLICE("denied")),
     };
     access_log_write(proxy->parts.access_log, &record, proxy->parts.metrics);
+    proxy_flush_log_soon(exchange->proxy);
 }
