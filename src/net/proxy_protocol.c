@@ -17,11 +17,23 @@ enum {
 
 static const char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
+/* One end of the connection; its family is the one that the line announced. */
+static bool parse_end(struct slice text, struct slice port_text, bool is_ipv4, struct addr *addr)
+{
+    uint64_t port;
+    bool looks_ipv4 = slice_find(text, ':') == text.length;
+    if (looks_ipv4 != is_ipv4 || slice_find(text, '%') < text.length || !addr_parse(text, addr))
+        return false;
+    if (!slice_parse_u64(port_text, &port) || port > UINT16_MAX)
+        return false;
+    addr->port = (uint16_t)port;
+    return true;
+}
+
 static enum proxy_protocol_status parse_v1(struct slice line, struct addr *peer)
 {
     struct slice rest = line, word, source, target, source_port, target_port;
-    uint64_t port;
-    struct addr addr;
+    struct addr from, to;
     if (!slice_cut(&rest, ' ', &word) || !slice_equal(word, SLICE("PROXY")))
         return PROXY_PROTOCOL_ERROR;
     if (!slice_cut(&rest, ' ', &word))
@@ -35,12 +47,10 @@ static enum proxy_protocol_status parse_v1(struct slice line, struct addr *peer)
         !slice_cut(&rest, ' ', &source_port) || !slice_cut(&rest, ' ', &target_port) ||
         rest.data != NULL)
         return PROXY_PROTOCOL_ERROR;
-    if (!addr_parse(source, &addr) || !slice_parse_u64(source_port, &port) || port > 65535)
+    if (!parse_end(source, source_port, is_ipv4, &from) ||
+        !parse_end(target, target_port, is_ipv4, &to))
         return PROXY_PROTOCOL_ERROR;
-    if (is_ipv4 && addr.family != ADDR_IPV4)
-        return PROXY_PROTOCOL_ERROR;
-    addr.port = (uint16_t)port;
-    *peer = addr;
+    *peer = from;
     return PROXY_PROTOCOL_DONE;
 }
 
@@ -89,8 +99,10 @@ proxy_protocol_parse(const char *bytes, size_t length, struct addr *peer, size_t
             return PROXY_PROTOCOL_ERROR;
         if (length < V2_FIXED + rest)
             return PROXY_PROTOCOL_MORE;
-        *consumed = V2_FIXED + rest;
-        return parse_v2(header, rest, peer);
+        enum proxy_protocol_status status = parse_v2(header, rest, peer);
+        if (status == PROXY_PROTOCOL_DONE)
+            *consumed = V2_FIXED + rest;
+        return status;
     }
     size_t prefix = length < 6 ? length : 6;
     if (memcmp(bytes, "PROXY ", prefix) != 0)
@@ -101,6 +113,9 @@ proxy_protocol_parse(const char *bytes, size_t length, struct addr *peer, size_t
         return length < V1_MAX ? PROXY_PROTOCOL_MORE : PROXY_PROTOCOL_ERROR;
     if (end == bytes || end[-1] != '\r')
         return PROXY_PROTOCOL_ERROR;
-    *consumed = (size_t)(end - bytes) + 1;
-    return parse_v1((struct slice){bytes, (size_t)(end - bytes) - 1}, peer);
+    size_t line_length = (size_t)(end - bytes) - 1;
+    enum proxy_protocol_status status = parse_v1((struct slice){bytes, line_length}, peer);
+    if (status == PROXY_PROTOCOL_DONE)
+        *consumed = line_length + 2;
+    return status;
 }
