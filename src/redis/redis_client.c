@@ -177,7 +177,7 @@ static uint64_t next_random(struct redis_client *client)
 /* Doubling from backoff_min to backoff_max, of which at least half is waited. */
 static int64_t backoff_ms(struct redis_client *client)
 {
-    unsigned doublings = client->failures - 1;
+    unsigned doublings = client->failures;
     int64_t delay_ms = client->shared->backoff_min_ms;
 
     if (doublings > MAX_DOUBLINGS)
@@ -190,15 +190,13 @@ static int64_t backoff_ms(struct redis_client *client)
     return delay_ms / 2 + (int64_t)(next_random(client) % (uint64_t)(delay_ms / 2 + 1));
 }
 
-/* Arrange the next attempt. `is_at_once`: the connection worked until now. */
-static void connect_later(struct redis_client *client, bool is_at_once)
+/* Arrange the next attempt for `at_ms`, or later if the process has no attempt left by then. */
+static void connect_at(struct redis_client *client, int64_t at_ms)
 {
     int64_t now_ms = loop_now_ms(client->loop);
-    int64_t at_ms;
 
     client->failures++;
-    at_ms = redis_budget_reserve(client->shared->budget,
-                                 is_at_once ? now_ms : now_ms + backoff_ms(client));
+    at_ms = redis_budget_reserve(client->shared->budget, at_ms);
     client->state = CLIENT_WAITING;
     if (at_ms <= now_ms)
         connect_now(client);
@@ -257,9 +255,17 @@ static void fail_lost_calls(struct redis_client *client)
 
 static void attempt_failed(struct redis_client *client, const struct redis_failure *failure)
 {
+    int64_t now_ms = loop_now_ms(client->loop);
+    int64_t began_ms = client->attempt_deadline_ms - client->shared->connect_timeout_ms;
+    int64_t next_ms = began_ms + backoff_ms(client);
+
     loop_timer_stop(&client->greeting_timer);
     client->is_returning = false;
-    connect_later(client, false);
+    /* The time that a silent attempt took is part of the back-off: a store that is well again is
+     * not left alone for the length of both. */
+    if (next_ms < now_ms + client->shared->backoff_min_ms)
+        next_ms = now_ms + client->shared->backoff_min_ms;
+    connect_at(client, next_ms);
     if (client->handler->on_down != NULL)
         client->handler->on_down(client->arg, failure, false);
 }
@@ -276,7 +282,8 @@ static void on_connection_closed(void *arg, const struct redis_failure *closed)
         attempt_failed(client, &failure);
     } else {
         client->is_returning = client->failures == 0;
-        connect_later(client, client->is_returning);
+        connect_at(client,
+                   loop_now_ms(client->loop) + (client->is_returning ? 0 : backoff_ms(client)));
         if (client->handler->on_down != NULL)
             client->handler->on_down(client->arg, &failure, true);
     }
