@@ -196,6 +196,25 @@ def test_stopped_and_continued(t):
     assert spent(redis) == allowed, (spent(redis), allowed)
 
 
+@timeout(60)
+def test_four_workers_lose_and_find_it_together(t):
+    redis = t.redis()
+    config = settings(redis.url)
+    config["workers"] = 4
+    gateway, upstream = t.pair(config)
+    load = Load(gateway, clients=8)
+    t.defer(load.stopping.set)
+    for outage in range(1, 4):
+        time.sleep(0.3)
+        redis.kill()
+        gateway.wait_log(AWAY, count=outage)
+        time.sleep(0.3)
+        redis.start()
+        gateway.wait_log(BACKEND, count=outage + 1, seconds=4)
+    load.stop()
+    assert len(gateway.log_lines(AWAY)) == 3 and len(gateway.log_lines(BACKEND)) == 4, "once a process"
+
+
 def test_scripts_flushed_under_load(t):
     redis = t.redis()
     gateway, load = under_load(t, redis.url)
