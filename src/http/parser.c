@@ -337,10 +337,16 @@ static void resolve_expectation(struct http_request_head *request)
     request->has_bad_expectation = false;
     for (const struct http_field *field = http_head_next(head, HTTP_FIELD_EXPECT, NULL);
          field != NULL; field = http_head_next(head, HTTP_FIELD_EXPECT, field)) {
-        if (slice_equal_ignore_case(field->value, SLICE("100-continue")))
-            request->expects_continue = head->minor_version >= 1;
-        else
-            request->has_bad_expectation = true;
+        struct slice list = field->value;
+        struct slice part;
+
+        while (slice_cut(&list, ',', &part)) {
+            part = slice_trim(part);
+            if (slice_equal_ignore_case(part, SLICE("100-continue")))
+                request->expects_continue = head->minor_version >= 1;
+            else if (part.length > 0)
+                request->has_bad_expectation = true;
+        }
     }
 }
 

@@ -149,6 +149,13 @@ def test_other_expectations_are_417(t, lines):
         assert client.exchange(request("GET", "/next")).status == 200
 
 
+@cases({"list": "100-continue, 100-Continue", "empty members": ", 100-continue,", "empty": ""})
+def test_a_list_of_what_is_understood_passes(t, value):
+    gateway, upstream = t.shared()
+    answer = gateway.client().exchange(request("POST", "/", [("Expect", value)], b"hello"))
+    assert answer.status == 200 and upstream.requests[0].body == b"hello"
+
+
 def test_417_with_a_body_to_come_stays_in_step(t):
     gateway, upstream = t.shared()
     client = gateway.client()
