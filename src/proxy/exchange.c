@@ -270,6 +270,7 @@ on_connection(void *arg, enum upstream_outcome outcome, struct upstream_connecti
     }
     exchange->upstream = connection;
     exchange->is_head_unsent = true;
+    exchange->is_upload_broken = false; /* it may be the second connection */
     exchange->sent_us = loop_now(exchange->proxy->loop)->monotonic_us;
     stream_set_handler(&connection->stream, &response_handler, exchange);
     exchange_enter(exchange, EXCHANGE_REQUEST);

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The pool of upstream connections: reuse, expiry, what may be sent twice, the queue and its deadline."""
 
+import signal
+import socket
+import struct
 import threading
 import time
 
@@ -92,6 +95,24 @@ def test_idempotent_request_is_sent_again_once(t, method):
     assert upstream.requests[1].one("x-request-id") == upstream.requests[2].one("x-request-id")
     assert gateway.last_access(request_id=answer.one("x-request-id"))["retries"] == 1
     assert gateway.metrics().minus(before).total("upstream_retries_total") == 1
+
+
+def test_reset_that_meets_the_request_is_as_a_closed_connection(t):
+    """The request is taken up before the reset is noticed: not even its head can be written."""
+    gateway, upstream = t.pair()
+    assert gateway.get("/first").status == 200
+    client = gateway.client()
+    gateway.process.signal(signal.SIGSTOP)
+    time.sleep(0.05)  # it stops a moment later
+    client.send(request("GET", "/again"))
+    time.sleep(0.05)  # the request is there before the reset
+    connection = upstream.open_connections()[0]
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.sock.shutdown(socket.SHUT_RD)  # the reader wakes and closes, which resets
+    eventually(lambda: not upstream.open_connections(), "the upstream keeps its connection")
+    gateway.process.signal(signal.SIGCONT)
+    assert client.response(timeout=3.0).status == 200
+    assert gateway.last_access(path="/again")["retries"] == 1
 
 
 @cases({method: method for method in ("POST", "PATCH", "LOCK", "BREW")})
