@@ -70,12 +70,26 @@ static void note_cost(struct exchange *exchange, const struct http_response_head
     exchange->cost_after = cost > (uint64_t)max ? max : (int64_t)cost;
 }
 
+/*
+ * To HEAD, and with 204 and 304, a body is only spoken of. An upstream that sends it all the same,
+ * a moment later, would have it read as its answer to the next request: where there might be one,
+ * the connection is not used again. A HEAD without a length speaks of a body that ends by a close.
+ */
+static bool may_send_unasked_body(const struct exchange *exchange, const struct http_head *head)
+{
+    if (head->framing != HTTP_FRAMING_NONE)
+        return false;
+    return head->content_length > 0 || head->first[HTTP_FIELD_TRANSFER_ENCODING] >= 0 ||
+           (exchange->is_head_method && !head->has_content_length);
+}
+
 static void note_final(struct exchange *exchange, const struct http_response_head *response)
 {
     exchange->status = response->status;
     exchange->has_answer = true;
-    exchange->keeps_upstream =
-        response->head.keep_alive && response->head.framing != HTTP_FRAMING_UNTIL_CLOSE;
+    exchange->keeps_upstream = response->head.keep_alive &&
+                               response->head.framing != HTTP_FRAMING_UNTIL_CLOSE &&
+                               !may_send_unasked_body(exchange, &response->head);
     note_cost(exchange, response);
 }
 

@@ -88,6 +88,33 @@ def test_a_body_that_must_not_be_is_dropped_with_its_connection(t, method, raw):
     assert upstream.requests[1].connection is not upstream.requests[0].connection
 
 
+@cases({
+    "body after HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", b"evil"),
+    "chunks after HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunked("evil")),
+    "close-delimited body after HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\n\r\n", b"evil"),
+    "body after 204": ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\n", b"evil"),
+    "body after 304": ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n", b"evil"),
+    "an answer after HEAD": ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n", response(200, [], b"evil")),
+})
+def test_a_body_that_must_not_be_is_no_answer_when_it_comes_late(t, method, head, late):
+    """A moment later the connection could be in use again, and the body stand for an answer."""
+    gateway, upstream = t.shared()
+
+    def reply(message, connection):
+        if message.target != "/1":
+            return response(200, [], b"ok")
+        connection.send(head)
+        time.sleep(0.1)
+        connection.send(late)
+        return True
+
+    upstream.reply = reply
+    client = gateway.client()
+    assert client.exchange(request(method, "/1")).status in (200, 204, 304)
+    assert client.exchange(request("GET", "/2")).body == b"ok"
+    assert b"evil" not in client.received
+
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nLink: </b.js>; rel=preload\r\n\r\n"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
