@@ -110,8 +110,11 @@ static void on_timeout(void *arg)
     case CLIENT_EXCHANGING:
         if (!client->has_ended) {
             exchange_on_body_timeout(client->exchange);
-        } else if (client->stream.bytes_written > client->written_at_check) {
-            client_watch_half_close(client); /* it takes what we send: only its side is closed */
+        } else if (client->stream.bytes_written > client->written_at_check ||
+                   stream_pending(&client->stream) > 0) {
+            /* It takes what we send, or what is held back for it would have met a reset: only its
+             * side is closed. */
+            client_watch_half_close(client);
         } else {
             client_close(client);
         }

@@ -70,7 +70,8 @@ static void watch_upload(struct exchange *exchange)
 {
     const struct proxy *proxy = exchange->proxy;
     if (exchange->request_body.is_complete) {
-        loop_timer_stop(&exchange->client->timer);
+        if (!exchange->client->has_ended) /* else the timer watches whether it is still there */
+            loop_timer_stop(&exchange->client->timer);
         if (exchange->state == EXCHANGE_REQUEST)
             start_upstream_timer(exchange, proxy->settings.upstream->response_timeout_ms);
         return;

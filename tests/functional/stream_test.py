@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import signal
 import threading
 import time
 
@@ -209,6 +210,36 @@ def test_client_that_leaves_frees_its_upstream_connection(t, pieces):
     eventually(lambda: not upstream.open_connections(), "the upstream connection stays open", 2.0)
     record = gateway.last_access(path="/leaves")
     assert record.get("reason"), record
+
+
+@cases({"closes": False, "half closes": True})
+def test_client_that_leaves_while_its_upstream_connects_frees_it(t, is_half):
+    """It has gone before there is anything to send its request to."""
+    gateway, upstream = t.pair()
+    upstream.reply = lambda message, connection: (connection.rest(10), False)[1]
+    client = gateway.client()
+    gateway.process.signal(signal.SIGSTOP)  # so that request and end are there at once
+    time.sleep(0.05)
+    client.send(request("GET", "/leaves"))
+    client.half_close()
+    if not is_half:
+        client.close()
+    gateway.process.signal(signal.SIGCONT)
+    upstream.wait_requests(1)
+    eventually(lambda: not upstream.open_connections(), "the upstream connection stays open", 2.5)
+
+
+def test_half_closed_client_may_read_slowly(t):
+    """It has ended its side and lets the answer stand still: nothing says that it has gone."""
+    gateway, upstream = t.shared()
+    upstream.reply = response(200, [], b"x" * (16 * MIB))
+    client = gateway.client(receive_buffer=16384)
+    client.send(request("GET", "/slowly"))
+    head = client.head()
+    client.half_close()
+    time.sleep(2.5)
+    client.body(head, timeout=20)
+    assert len(head.body) == 16 * MIB
 
 
 def test_client_that_leaves_while_uploading_frees_its_upstream_connection(t):
