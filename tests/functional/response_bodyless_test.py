@@ -28,7 +28,8 @@ def test_head_has_no_body(t, raw, length):
         assert client.is_silent(0.05)
     upstream.reply = response(200, [], b"body")
     assert client.exchange(request("GET", "/")).body == b"body"
-    assert len(upstream.connections) == 1
+    if length == "0":  # else a body might come all the same: see the test of late ones
+        assert len(upstream.connections) == 1
 
 
 def test_head_to_http10(t):
