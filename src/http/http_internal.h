@@ -38,10 +38,18 @@ struct http_verdict {
 #define HTTP_VERDICT_OK ((struct http_verdict){0, NULL})
 
 /*
+ * The usual head (head_scan.c): the length of the first line with its CRLF, and the fields from
+ * `at` to the empty line, with the length of all. 0: not whole, or not usual; llhttp is to read it.
+ */
+size_t head_scan_line(const char *bytes, size_t end);
+size_t head_scan_fields(
+    const char *bytes, size_t at, size_t end, struct http_head *head, size_t max_fields);
+
+/*
  * Classify head->fields, and find the first of each kind, repetitions, and what Connection says.
- * For both directions. Names and values are set, and llhttp has seen to it that names are tokens
- * and values are HTTP_BYTE_VALUE without leading white space; parser_test holds it to that for
- * every byte.
+ * For both directions. Names and values are set, and the reader has seen to it that names are
+ * tokens and values are HTTP_BYTE_VALUE without leading white space; parser_test holds both readers
+ * to that for every byte.
  */
 struct http_verdict http_fields_resolve(struct http_head *head);
 /* Transfer-Encoding and Content-Length of a request, RFC 9112 6.3. */

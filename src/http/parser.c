@@ -3,7 +3,8 @@
  * Heads as they arrive. A request line is read here byte by byte, because
  * llhttp's reading of it is too kind (several spaces, no version, RTSP) and
  * its errors do not tell 400, 414, 501 and 505 apart. Once the line is whole
- * and good, llhttp reads it again with the fields; both must agree.
+ * and good, the fields follow: of a usual head that is there as a whole in one
+ * pass (head_scan.c), of any other by llhttp.
  *
  * Every verdict is reached at a byte that does not depend on how the head was
  * cut: the line scanner and llhttp go byte by byte, llhttp never sees a byte
@@ -32,6 +33,11 @@ enum line_state {
 static struct http_parser *parser_of(llhttp_t *llhttp)
 {
     return CONTAINER_OF(llhttp, struct http_parser, llhttp);
+}
+
+static struct slice slice_at(const char *bytes, struct http_parser_span span)
+{
+    return (struct slice){bytes + span.offset, span.length};
 }
 
 static enum http_parser_status refuse(struct http_parser *parser, int status, const char *reason)
@@ -102,7 +108,6 @@ static void
 init(struct http_parser *parser, const struct http_limits *limits, struct http_parser_field *fields)
 {
     assert(limits->max_fields <= HTTP_PARSER_MAX_FIELDS && limits->max_head_bytes < UINT32_MAX);
-    llhttp_init(&parser->llhttp, parser->is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
     parser->limits = limits;
     parser->base = NULL;
     parser->scanned = 0;
@@ -269,12 +274,84 @@ static void stand_in_for_line(struct http_parser *parser, const char *bytes)
     parser->parsed = parser->scanned;
 }
 
-/* Let llhttp go on. HEAD: *consumed is the head's length. */
-static enum http_parser_status
-feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consumed)
+/* A response's start line, as usual as its fields: "HTTP/1.x NNN" and a reason or none. */
+static size_t scan_status_line(const char *bytes, size_t end)
+{
+    size_t length = head_scan_line(bytes, end);
+    bool is_usual = length >= 14 && memcmp(bytes, "HTTP/1.", 7) == 0 &&
+                    (bytes[7] == '0' || bytes[7] == '1') && bytes[8] == ' ' && bytes[9] >= '1';
+
+    for (size_t i = 9; is_usual && i < 12; i++)
+        is_usual = bytes[i] >= '0' && bytes[i] <= '9';
+    if (!is_usual || (bytes[12] != ' ' && length > 14))
+        return 0;
+    return length;
+}
+
+/* The whole head in one pass, if it is here and usual; `start` = behind the start line. */
+static bool read_usual(const struct http_parser *parser,
+                       const char *bytes,
+                       size_t start,
+                       size_t end,
+                       struct http_head *head,
+                       size_t *consumed)
+{
+    size_t length = 0;
+
+    if (start > 0)
+        length = head_scan_fields(bytes, start, end, head, parser->limits->max_fields);
+    if (length == 0)
+        return false;
+    head->minor_version = bytes[parser->is_response ? 7 : start - 3] - '0';
+    *consumed = length;
+    return true;
+}
+
+static void copy_fields(const struct http_parser *parser, const char *bytes, struct http_head *head)
+{
+    head->minor_version = parser->llhttp.http_minor;
+    head->field_count = parser->field_count;
+    for (size_t i = 0; i < parser->field_count; i++) {
+        head->fields[i].name = slice_at(bytes, parser->fields[i].name);
+        head->fields[i].value = slice_at(bytes, parser->fields[i].value);
+    }
+}
+
+/* Let llhttp go on with bytes[parsed..end). */
+static enum http_parser_status run_llhttp(struct http_parser *parser,
+                                          const char *bytes,
+                                          size_t end,
+                                          struct http_head *head,
+                                          size_t *consumed)
+{
+    llhttp_errno_t result;
+
+    parser->base = bytes;
+    result = llhttp_execute(&parser->llhttp, bytes + parser->parsed, end - parser->parsed);
+    parser->base = NULL;
+    if (result == HPE_PAUSED) {
+        *consumed = (size_t)(llhttp_get_error_pos(&parser->llhttp) - bytes);
+        copy_fields(parser, bytes, head);
+        return HTTP_PARSER_HEAD;
+    }
+    if (result != HPE_OK) {
+        if (parser->error_status == 0)
+            return refuse(parser, 400, llhttp_get_error_reason(&parser->llhttp));
+        return HTTP_PARSER_ERROR;
+    }
+    parser->parsed = end;
+    return HTTP_PARSER_MORE;
+}
+
+/* HEAD: *consumed is the head's length, and the head has its fields and its version. */
+static enum http_parser_status feed(struct http_parser *parser,
+                                    const char *bytes,
+                                    size_t length,
+                                    struct http_head *head,
+                                    size_t *consumed)
 {
     size_t end = length < parser->limits->max_head_bytes ? length : parser->limits->max_head_bytes;
-    llhttp_errno_t result;
+    enum http_parser_status status = HTTP_PARSER_MORE;
 
     if (!parser->is_response && parser->line_state != LINE_DONE) {
         scan_request_line(parser, bytes, end);
@@ -286,46 +363,21 @@ feed(struct http_parser *parser, const char *bytes, size_t length, size_t *consu
             return refuse(parser, parser->line_state == LINE_TARGET ? 414 : 431,
                           "the head is too long");
         }
-        stand_in_for_line(parser, bytes);
     }
-    if (end > parser->parsed) {
-        parser->base = bytes;
-        result = llhttp_execute(&parser->llhttp, bytes + parser->parsed, end - parser->parsed);
-        parser->base = NULL;
-        if (result == HPE_PAUSED) {
-            *consumed = (size_t)(llhttp_get_error_pos(&parser->llhttp) - bytes);
+    if (parser->parsed == 0) { /* llhttp has seen nothing of this head yet, and need not */
+        size_t start = parser->is_response ? scan_status_line(bytes, end) : parser->scanned;
+
+        if (read_usual(parser, bytes, start, end, head, consumed))
             return HTTP_PARSER_HEAD;
-        }
-        if (result != HPE_OK) {
-            if (parser->error_status == 0)
-                return refuse(parser, 400, llhttp_get_error_reason(&parser->llhttp));
-            return HTTP_PARSER_ERROR;
-        }
-        parser->parsed = end;
+        llhttp_init(&parser->llhttp, parser->is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
+        if (!parser->is_response)
+            stand_in_for_line(parser, bytes);
     }
-    if (end == parser->limits->max_head_bytes)
+    if (end > parser->parsed)
+        status = run_llhttp(parser, bytes, end, head, consumed);
+    if (status == HTTP_PARSER_MORE && end == parser->limits->max_head_bytes)
         return refuse(parser, 431, "the head is too long");
-    return HTTP_PARSER_MORE;
-}
-
-static struct slice slice_at(const char *bytes, struct http_parser_span span)
-{
-    return (struct slice){bytes + span.offset, span.length};
-}
-
-static struct http_verdict fill_head(const struct http_parser *parser,
-                                     const char *bytes,
-                                     size_t length,
-                                     struct http_head *head)
-{
-    head->bytes = (struct slice){bytes, length};
-    head->minor_version = parser->llhttp.http_minor;
-    head->field_count = parser->field_count;
-    for (size_t i = 0; i < parser->field_count; i++) {
-        head->fields[i].name = slice_at(bytes, parser->fields[i].name);
-        head->fields[i].value = slice_at(bytes, parser->fields[i].value);
-    }
-    return http_fields_resolve(head);
+    return status;
 }
 
 /* "100-continue" alone is understood (RFC 9110 10.1.1); an HTTP/1.0 client cannot mean it. */
@@ -378,13 +430,14 @@ enum http_parser_status http_parser_request(struct http_parser *parser,
 {
     size_t head_length;
     struct http_verdict verdict;
-    enum http_parser_status status = feed(parser, bytes, length, &head_length);
+    enum http_parser_status status = feed(parser, bytes, length, &head->head, &head_length);
 
     if (status != HTTP_PARSER_HEAD)
         return status;
     head->method = slice_at(bytes, parser->method);
     head->target = slice_at(bytes, parser->target);
-    verdict = fill_head(parser, bytes, head_length, &head->head);
+    head->head.bytes = (struct slice){bytes, head_length};
+    verdict = http_fields_resolve(&head->head);
     if (verdict.status == 0)
         verdict = http_framing_of_request(&head->head);
     if (verdict.status == 0)
@@ -407,6 +460,7 @@ read_status_line(const char *bytes, size_t length, struct http_response_head *he
     if (line_end == NULL || line_end - bytes < 12 || memcmp(bytes, "HTTP/1.", 7) != 0 ||
         bytes[7] > '1')
         return (struct http_verdict){502, "HTTP version other than 1.0 and 1.1"};
+    head->status = (bytes[9] - '0') * 100 + (bytes[10] - '0') * 10 + (bytes[11] - '0');
     if (head->status < 100)
         return (struct http_verdict){502, "status below 100"};
     head->reason = (struct slice){line_end, 0};
@@ -430,13 +484,13 @@ enum http_parser_status http_parser_response(struct http_parser *parser,
 
     if (length > 0 && bytes[0] != 'H')
         return refuse(parser, 502, "the answer does not begin with HTTP/");
-    status = feed(parser, bytes, length, &head_length);
+    status = feed(parser, bytes, length, &head->head, &head_length);
     if (status != HTTP_PARSER_HEAD)
         return status;
-    head->status = parser->llhttp.status_code;
+    head->head.bytes = (struct slice){bytes, head_length};
     verdict = read_status_line(bytes, head_length, head);
     if (verdict.status == 0)
-        verdict = fill_head(parser, bytes, head_length, &head->head);
+        verdict = http_fields_resolve(&head->head);
     if (verdict.status == 0)
         verdict =
             http_framing_of_response(&head->head, to_head || head->status < 200 ||
