@@ -21,15 +21,6 @@ struct slice text_slice(const struct text *text)
     return (struct slice){text->data, text->length};
 }
 
-void text_append_char(struct text *text, char byte)
-{
-    if (text->length == text->capacity) {
-        text->overflow = true;
-        return;
-    }
-    text->data[text->length++] = byte;
-}
-
 /* Two digits a step: divisions are what a number costs. */
 static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
                                   "25262728293031323334353637383940414243444546474849"
@@ -46,6 +37,10 @@ static unsigned count_digits(uint64_t value)
 
 void text_append_u64(struct text *text, uint64_t value)
 {
+    if (value < 10) {
+        text_append_char(text, (char)('0' + value));
+        return;
+    }
     unsigned count = count_digits(value);
     if (count > text->capacity - text->length) {
         text->overflow = true;

@@ -14,6 +14,8 @@
 typedef uint8_t byte_vector __attribute__((vector_size(STEP)));
 typedef uint64_t word_vector __attribute__((vector_size(STEP)));
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte is the lowest");
+
 /* The first byte from `at` on that is a control or DEL, or `end`. */
 static size_t scan_printable(const char *bytes, size_t at, size_t end)
 {
@@ -26,8 +28,10 @@ static size_t scan_printable(const char *bytes, size_t at, size_t end)
 
         memcpy(&part, bytes + at, STEP);
         found = (word_vector)((part < spaces) | (part == deletes));
-        if ((found[0] | found[1]) != 0)
-            break;
+        if (found[0] != 0)
+            return at + (size_t)__builtin_ctzll(found[0]) / 8;
+        if (found[1] != 0)
+            return at + 8 + (size_t)__builtin_ctzll(found[1]) / 8;
     }
     while (at < end && (unsigned char)bytes[at] >= ' ' && bytes[at] != 0x7f)
         at++;

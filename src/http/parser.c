@@ -178,7 +178,9 @@ static size_t scan_target(struct http_parser *parser, const char *bytes, size_t 
 {
     size_t bound = parser->target.offset + parser->limits->max_target_bytes;
 
-    while (at < end && at < bound && http_byte_is(bytes[at], HTTP_BYTE_TARGET))
+    if (bound > end)
+        bound = end;
+    while (at < bound && http_byte_is(bytes[at], HTTP_BYTE_TARGET))
         at++;
     if (at == end)
         return at;
@@ -201,6 +203,10 @@ static size_t scan_version(struct http_parser *parser, const char *bytes, size_t
     static const char pattern[VERSION_LENGTH + 1] = "HTTP/0.0";
     size_t start = parser->target.offset + parser->target.length + 1;
 
+    if (at == start && end - at >= VERSION_LENGTH && memcmp(bytes + at, "HTTP/1.1", 8) == 0) {
+        parser->line_state = LINE_CR;
+        return at + VERSION_LENGTH;
+    }
     for (; at < end && at < start + VERSION_LENGTH; at++) {
         char expected = pattern[at - start];
 

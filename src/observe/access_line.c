@@ -29,7 +29,8 @@ static int hex_value(char byte)
  * secret (contract section 9). */
 static bool is_secret_name(struct slice name)
 {
-    static const char *const secrets[] = {"token", "api_key", "key", "secret", "signature"};
+    static const struct slice secrets[] = {
+        {"token", 5}, {"api_key", 7}, {"key", 3}, {"secret", 6}, {"signature", 9}};
     char decoded[16];
     size_t length = 0;
 
@@ -46,7 +47,7 @@ static bool is_secret_name(struct slice name)
         decoded[length++] = byte;
     }
     for (size_t i = 0; i < COUNT_OF(secrets); i++) {
-        if (slice_equal_ignore_case((struct slice){decoded, length}, slice_of(secrets[i])))
+        if (slice_equal_ignore_case((struct slice){decoded, length}, secrets[i]))
             return true;
     }
     return false;
@@ -131,11 +132,24 @@ static void put_ms(struct text *out, int64_t us)
         text_append(out, SLICE("null"));
         return;
     }
-    text_append_i64(out, us / 1000);
-    text_append_char(out, '.');
-    text_append_char(out, (char)('0' + us / 100 % 10));
-    text_append_char(out, (char)('0' + us / 10 % 10));
-    text_append_char(out, (char)('0' + us % 10));
+    const char fraction[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10),
+                              (char)('0' + us % 10)};
+
+    text_append_u64(out, (uint64_t)us / 1000);
+    text_append(out, (struct slice){fraction, sizeof(fraction)});
+}
+
+/* As put_string, for what is never anything but letters, digits and the like. */
+static void put_word(struct text *out, struct slice prefix, struct slice value)
+{
+    text_append(out, prefix);
+    if (value.length == 0) {
+        text_append(out, SLICE("null"));
+        return;
+    }
+    text_append_char(out, '"');
+    text_append(out, value);
+    text_append_char(out, '"');
 }
 
 /* `prefix` ends in the field's name and colon. Empty is null. */
@@ -160,9 +174,9 @@ static void put_number(struct text *out, struct slice prefix, uint64_t value)
 static void
 put_json(struct text *out, const struct access_record *record, struct access_line_clock *clock)
 {
-    put_string(out, SLICE("{\"time\":"), format_time(clock, ACCESS_LOG_JSON, record->wall_us));
-    put_string(out, SLICE(",\"request_id\":"), record->request_id);
-    put_string(out, SLICE(",\"client_ip\":"), record->client_ip);
+    put_word(out, SLICE("{\"time\":"), format_time(clock, ACCESS_LOG_JSON, record->wall_us));
+    put_word(out, SLICE(",\"request_id\":"), record->request_id);
+    put_word(out, SLICE(",\"client_ip\":"), record->client_ip);
     put_string(out, SLICE(",\"method\":"), record->method);
     put_string(out, SLICE(",\"path\":"), record->target);
     put_number(out, SLICE(",\"status\":"), record->status > 0 ? (uint64_t)record->status : 0);
@@ -175,11 +189,11 @@ put_json(struct text *out, const struct access_record *record, struct access_lin
     put_number(out, SLICE(",\"retries\":"), record->retries > 0 ? (uint64_t)record->retries : 0);
     text_append(out, SLICE(",\"limit_ms\":"));
     put_ms(out, record->limit_us);
-    put_string(out, SLICE(",\"tier\":"), record->tier);
+    put_word(out, SLICE(",\"tier\":"), record->tier);
     put_string(out, SLICE(",\"user\":"), record->user);
-    put_string(out, SLICE(",\"route\":"), record->route);
-    put_string(out, SLICE(",\"decision\":"), record->decision);
-    put_string(out, SLICE(",\"mode\":"), record->mode);
+    put_word(out, SLICE(",\"route\":"), record->route);
+    put_word(out, SLICE(",\"decision\":"), record->decision);
+    put_word(out, SLICE(",\"mode\":"), record->mode);
     text_append(out, SLICE(",\"remaining\":"));
     if (record->remaining < 0)
         text_append(out, SLICE("null"));

@@ -175,7 +175,7 @@ struct exchange {
     /* What is kept of the request: `memo` holds all of it. */
     char *memo;
     size_t memo_size;
-    struct slice method, target, user_agent, referer, request_id, origin, client_text;
+    struct slice method, target, user_agent, referer, request_id, origin;
     struct slice upgrade;      /* what a tunnel was asked for; empty = none */
     struct text upstream_head; /* the rewritten head, in `memo`; length 0 = not written yet */
     struct http_body request_body;

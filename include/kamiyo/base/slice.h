@@ -25,8 +25,13 @@ struct slice {
 /* The slice of a terminated string; NULL gives the empty slice. */
 struct slice slice_of(const char *text);
 bool slice_equal(struct slice a, struct slice b);
+/* slice_equal_ignore_case of two runs of the same length. */
+bool slice_equal_letters(const char *a, const char *b, size_t length);
 /* ASCII letters compare without case; all else byte for byte. No locale. */
-bool slice_equal_ignore_case(struct slice a, struct slice b);
+static inline bool slice_equal_ignore_case(struct slice a, struct slice b)
+{
+    return a.length == b.length && slice_equal_letters(a.data, b.data, a.length);
+}
 bool slice_starts_with(struct slice text, struct slice prefix);
 /* Without leading and trailing spaces and tabs (RFC 9110 OWS). */
 struct slice slice_trim(struct slice text);

@@ -36,7 +36,13 @@ static inline void text_append(struct text *text, struct slice bytes)
         text->length += bytes.length;
     }
 }
-void text_append_char(struct text *text, char byte);
+static inline void text_append_char(struct text *text, char byte)
+{
+    if (UNLIKELY(text->length == text->capacity))
+        text->overflow = true;
+    else
+        text->data[text->length++] = byte;
+}
 void text_append_u64(struct text *text, uint64_t value);
 void text_append_i64(struct text *text, int64_t value);
 /* For places off the hot path. */

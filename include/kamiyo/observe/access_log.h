@@ -20,8 +20,11 @@ struct access_log;       /* of the process: the file and who writes it */
 struct access_log_shard; /* of one worker */
 struct metrics_shard;
 
-/* Everything borrowed during access_log_write only. Empty slices are written as null or left out as
- * the format says. */
+/*
+ * Everything borrowed during access_log_write only. Empty slices are written as null or left out as
+ * the format says. What a client may have written as it likes is escaped; request_id, client_ip,
+ * tier, route, decision and mode are the gateway's words, without quotes, backslashes or controls.
+ */
 struct access_record {
     int64_t wall_us; /* when the request began */
     struct slice request_id;
