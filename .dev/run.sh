@@ -48,7 +48,18 @@ run() {
     exit "$status"
 }
 
+# Nanoseconds of single operations: `./dev bench micro [http | limit | route]`.
+bench_micro() {
+    build release >&2
+    cmake --build build/release --target micro -j "$jobs" >&2
+    exec build/release/tests/bench/micro "$@"
+}
+
 bench() {
+    if [ "${1:-}" = micro ]; then
+        shift
+        bench_micro "$@"
+    fi
     [ -x tests/bench/run ] || die "tests/bench/run is missing"
     need gcc libc6-dev python3 'redis-server|valkey-server' haproxy 'nginx-light|nginx-core|nginx' wrk strace \
         libnginx-mod-stream libnginx-mod-http-lua lua-nginx-redis

@@ -156,7 +156,7 @@ static void write_buffer(struct access_log *log, const struct buffer *buffer)
     struct stat info;
     size_t bound = BUFFER_BYTES;
 
-    if (fstat(log->fd, &info) == 0 && !S_ISREG(info.st_mode))
+    if (fstat(log->fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)))
         bound = PIPE_BUF;
     for (size_t at = 0; at < buffer->length;) {
         size_t piece = whole_lines(buffer->bytes + at, buffer->length - at, bound);
