@@ -67,10 +67,12 @@ static bool decode(struct slice text, char *out, size_t capacity, size_t *length
         char byte = text.data[i];
 
         if (byte == '%') {
-            if (i + 2 >= text.length || hex_value(text.data[i + 1]) < 0 ||
-                hex_value(text.data[i + 2]) < 0)
+            int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
+            int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
+
+            if (high < 0 || low < 0)
                 return false;
-            byte = (char)(hex_value(text.data[i + 1]) << 4 | hex_value(text.data[i + 2]));
+            byte = (char)(high << 4 | low);
             i += 2;
         }
         if (count == capacity || (unsigned char)byte < 0x20 || byte == 0x7f)

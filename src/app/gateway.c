@@ -144,7 +144,7 @@ static bool make_redis(struct gateway *gateway)
 static bool make_workers(struct gateway *gateway)
 {
     struct error error = {{0}};
-    gateway->workers = mem_alloc_zero(gateway->worker_count * sizeof(gateway->workers[0]));
+    gateway->workers = mem_alloc_zero(gateway->worker_count * sizeof(struct worker *));
     for (size_t i = 0; i < gateway->worker_count; i++) {
         gateway->workers[i] = worker_create(i, &gateway->shared, gateway->snapshot, &error);
         if (gateway->workers[i] == NULL || !worker_start(gateway->workers[i], &error)) {
