@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* What is spent while Redis is away is charged to it afterwards, at most once each. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store_support.h"
+
+static void test_outage_is_no_gift(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    for (int i = 0; i < 4; i++)
+        (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    store_lose_redis(&f); /* three more */
+    for (int i = 0; i < 3; i++)
+        (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+    (void)store_expect(&f, LIMIT_DENIED, LIMIT_MODE_FALLBACK);
+    assert_int_equal((int)f.spent, 4);
+    store_find_redis(&f);
+    STORE_UNTIL(&f, f.spent == STORE_BURST);
+    loop_run_for(f.loop, 300);
+    assert_int_equal((int)f.spent, STORE_BURST);
+    (void)store_expect(&f, LIMIT_DENIED, LIMIT_MODE_REDIS);
+    store_teardown(&f);
+}
+
+/* A charge whose reply is lost is not repeated. */
+static void test_write_back_at_most_once(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    store_lose_redis(&f);
+    f.fails_probes = false;
+    STORE_ACTS(&f, STORE_CHARGE_SILENTLY, STORE_DECIDE);
+    STORE_UNTIL(&f, f.spent == 3);
+    fake_redis_cut_all(f.fake);
+    loop_run_for(f.loop, 500);
+    assert_int_equal((int)f.spent, 3);
+    store_teardown(&f);
+}
+
+/* A charge that was certainly refused is repeated. */
+static void test_write_back_until_it_is_done(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    store_lose_redis(&f);
+    f.fails_probes = false;
+    STORE_ACTS(&f, STORE_LATE, STORE_NO_SCRIPT, STORE_OOM, STORE_DECIDE);
+    STORE_UNTIL(&f, f.spent == 3);
+    loop_run_for(f.loop, 300);
+    assert_int_equal((int)f.spent, 3);
+    store_teardown(&f);
+}
+
+static void test_charge_and_refund(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    f.query.cost = 12;
+    limiter_charge(f.limiter, &f.query); /* below zero */
+    STORE_UNTIL(&f, f.spent == 12);
+    f.query.cost = 1;
+    (void)store_expect(&f, LIMIT_DENIED, LIMIT_MODE_REDIS);
+    f.query.cost = 8;
+    limiter_refund(f.limiter, &f.query);
+    STORE_UNTIL(&f, f.spent == 4);
+    f.query.cost = 1;
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    /* During an outage both are owed. */
+    store_lose_redis(&f);
+    limiter_refund(f.limiter, &f.query);
+    limiter_refund(f.limiter, &f.query);
+    store_find_redis(&f);
+    STORE_UNTIL(&f, f.spent == 5 + 3 - 2);
+    store_teardown(&f);
+}
+
+static void test_share(void **state)
+{
+    struct store_fixture f;
+
+    store_setup(&f, state);
+    f.options.fallback_share = 4;
+    store_start(&f);
+    STORE_UNTIL(&f, store_has_redis(&f));
+    store_lose_redis(&f); /* three: of a share of ceil(10 / 4) */
+    (void)store_expect(&f, LIMIT_DENIED, LIMIT_MODE_FALLBACK);
+    store_find_redis(&f);
+    STORE_UNTIL(&f, f.spent == 3);
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS); /* the whole limit again */
+    store_teardown(&f);
+}
+
+int main(void)
+{
+#define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, loop_fixture_setup, loop_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        LOOP_TEST(test_outage_is_no_gift),
+        LOOP_TEST(test_write_back_at_most_once),
+        LOOP_TEST(test_write_back_until_it_is_done),
+        LOOP_TEST(test_charge_and_refund),
+        LOOP_TEST(test_share),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
