@@ -162,7 +162,7 @@ static bool host_byte_is_sound(char byte)
 
 static bool parse_host(struct slice text, struct redis_url *url, struct error *error)
 {
-    struct slice host = text;
+    struct slice host;
     size_t end;
 
     url->port = REDIS_URL_DEFAULT_PORT;
