@@ -161,6 +161,12 @@ static struct http_parser *own_parser(struct client *client)
     return client->input.parser;
 }
 
+void client_reread_head(struct client *client)
+{
+    mem_free(client->input.parser);
+    client->input.parser = NULL;
+}
+
 static void await_rest_of_head(struct client *client)
 {
     if (client->phase != CLIENT_READING_HEAD) {

@@ -40,7 +40,7 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* (Re)build what depends on the settings. Heads under way in pieces have their own parsers. */
+/* (Re)build what depends on the settings. */
 static void apply_settings(struct proxy *proxy, const struct proxy_settings *settings)
 {
     proxy->settings = *settings;
@@ -99,9 +99,13 @@ void proxy_configure(struct proxy *proxy,
                      struct route_table *routes)
 {
     struct route_table *former = proxy->parts.routes;
+    struct client *client;
     proxy->parts.routes = route_table_ref(routes);
     route_table_unref(&former);
     apply_settings(proxy, settings);
+    /* Parsers of heads under way were made for as many fields as were allowed before. */
+    LIST_FOREACH (client, &proxy->open_clients, entry)
+        client_reread_head(client);
 }
 
 void proxy_accept(struct proxy *proxy, int fd, const struct addr *peer, bool speaks_proxy_protocol)

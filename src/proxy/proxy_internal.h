@@ -140,6 +140,8 @@ void client_feed(struct client *client);
 void client_watch_half_close(struct client *client);
 /* No more than one request is served from here on; one that has been sent already still is. */
 void client_drain(struct client *client);
+/* The limits of heads have changed: one that is under way is read again, from its first byte. */
+void client_reread_head(struct client *client);
 
 enum exchange_state {
     EXCHANGE_HEAD,     /* the request's head is looked at */

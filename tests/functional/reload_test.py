@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from harness import eventually, slow, timeout
+from harness import cases, eventually, slow, timeout
 from harness.checks import own_answer
 from harness.message import request, response
 
@@ -49,6 +49,22 @@ def test_request_in_flight_keeps_what_it_began_with(t):
     gate.set()
     assert client.response().status == 200
     own_answer(client.exchange(request("GET", "/after")), 403)
+
+
+@cases({"more allowed": (5, 200, 2, 60, 200), "fewer allowed": (1000, 5, 600, 20, 431)})
+def test_head_that_arrives_across_a_reload(t, before, after, early, late, status):
+    """Its fields are counted by the new limit; what was read of them was kept for the old one."""
+    gateway, upstream = t.pair({"client": {"max_headers": before}})
+    client = gateway.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+    time.sleep(0.1)
+    client.send(b"X-A: b\r\n" * early)
+    time.sleep(0.1)
+    gateway.write_config({"client": {"max_headers": after}})
+    gateway.reload()
+    eventually(lambda: gateway.get("/", [("X-A", "b")] * 6).status == status, "the limit has not changed")
+    client.send(b"X-A: b\r\n" * late + b"\r\n")
+    assert client.response().status == status
 
 
 def test_connections_outlive_a_reload(t):
