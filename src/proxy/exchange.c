@@ -392,7 +392,10 @@ void exchange_on_client_lost(struct exchange *exchange, const char *reason)
 void exchange_on_body_timeout(struct exchange *exchange)
 {
     if (exchange->has_answer) {
-        exchange_finish(exchange, CLIENT_CLOSE, "body_timeout");
+        /* An answer that ends by the close is not to look whole. */
+        bool would_look_whole =
+            exchange->state == EXCHANGE_RESPONSE && exchange->is_close_delimited;
+        exchange_finish(exchange, would_look_whole ? CLIENT_ABORT : CLIENT_CLOSE, "body_timeout");
         return;
     }
     exchange_release_upstream(exchange, UPSTREAM_CLOSE);

@@ -101,6 +101,22 @@ def test_fresh_connection_without_a_byte_is_closed_without_a_word(t):
         assert client.rest(4.0) == b""
 
 
+def test_stalled_body_does_not_make_an_answer_look_whole(t):
+    """To HTTP/1.0 the end of this answer is the close of the connection: a reset says that it is none."""
+    gateway, upstream = t.shared(CLIENT)
+
+    def handler(connection):
+        connection.read_head()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        connection.rest(5)
+
+    upstream.handler = handler
+    client = gateway.client()
+    client.send(b"POST / HTTP/1.0\r\nContent-Length: 10\r\n\r\n12345")
+    answer = client.response("POST", timeout=3.0)
+    assert answer.body == b"half" and not answer.complete
+
+
 @cases({"length": ([("Content-Length", 10)], b"12345"), "chunked": (["Transfer-Encoding: chunked"], b"5\r\n123"),
         "no byte of it": ([("Content-Length", 10)], b"")})
 def test_body_that_stalls_is_408(t, fields, body):
