@@ -59,6 +59,16 @@ static void free_exchange(void *arg)
     mem_pool_give(&proxy->exchanges, exchange);
 }
 
+/*
+ * Answered where it began, so nothing of it is on the stack any more. One read may hold thousands
+ * of requests that are refused, and many clients may be read in one turn: at its end would be late.
+ */
+static void free_at_once(struct exchange *exchange)
+{
+    loop_task_cancel(exchange->proxy->loop, &exchange->free_task);
+    free_exchange(exchange);
+}
+
 static struct exchange *create(struct client *client, size_t memo_size)
 {
     struct proxy *proxy = client->proxy;
@@ -207,6 +217,8 @@ void exchange_begin(struct client *client, const struct http_request_head *reque
     else
         admission_begin(exchange);
     exchange->request = NULL;
+    if (exchange->state == EXCHANGE_DONE)
+        free_at_once(exchange);
 }
 
 void exchange_refuse(

@@ -2,6 +2,7 @@
 """Slow, silent, half-open, resetting and header-bombing clients; no descriptors left; nothing leaks."""
 
 import resource
+import signal
 import socket
 import threading
 import time
@@ -130,6 +131,26 @@ def test_resetting_clients_leak_nothing(t):
     eventually(lambda: gateway.process.fd_count() <= fds + 8, lambda: f"{gateway.process.fd_count()} of {fds} descriptors", 6.0)
     assert gateway.process.rss_bytes() - rss < (40 if is_sanitized() else 4) * MIB
     assert gateway.get("/").status == 200
+
+
+def test_refused_pipelines_cost_no_memory(t):
+    """Thousands of requests stand in one read, many clients are read in one turn: none waits for its end to be freed."""
+    gateway, upstream = t.pair({"allow": [], "tiers": {"anonymous": {"day": 1}}})
+    assert gateway.get("/").status == 200
+    clients = [gateway.client(record=False) for _ in range(20)]
+    flood = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2400
+    time.sleep(0.1)
+    peak = gateway.process.peak_rss_bytes()
+    gateway.process.signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    for client in clients:
+        client.send(flood)
+    gateway.process.signal(signal.SIGCONT)
+    for client in clients:
+        own_answer(client.response(), 429)
+    assert gateway.process.peak_rss_bytes() - peak < (40 if is_sanitized() else 16) * MIB
+    for client in clients:
+        client.close()
 
 
 def test_header_bombs_are_cheap(t):
