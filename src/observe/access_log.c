@@ -80,7 +80,9 @@ struct access_log {
     bool is_ending;
 
     pthread_t thread;
-    int fd; /* the writer's own */
+    /* The writer's own. */
+    int fd;
+    mode_t kind; /* of the file, S_IFMT's bits */
 };
 
 static int open_file(const char *path, struct error *error)
@@ -123,7 +125,8 @@ static void write_piece(struct access_log *log, const char *bytes, size_t length
 
         bool may_wait = !atomic_load_explicit(&log->has_ended, memory_order_relaxed);
 
-        if (poll(&ready, 1, may_wait ? 50 : 0) <= 0) {
+        /* A file is always ready. */
+        if (!S_ISREG(log->kind) && poll(&ready, 1, may_wait ? 50 : 0) <= 0) {
             if (may_wait)
                 continue;
             lose(log, bytes + written, length - written);
@@ -153,17 +156,22 @@ static size_t whole_lines(const char *bytes, size_t length, size_t bound)
 
 static void write_buffer(struct access_log *log, const struct buffer *buffer)
 {
-    struct stat info;
-    size_t bound = BUFFER_BYTES;
+    size_t bound = S_ISFIFO(log->kind) || S_ISSOCK(log->kind) ? PIPE_BUF : BUFFER_BYTES;
 
-    if (fstat(log->fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode)))
-        bound = PIPE_BUF;
     for (size_t at = 0; at < buffer->length;) {
         size_t piece = whole_lines(buffer->bytes + at, buffer->length - at, bound);
 
         write_piece(log, buffer->bytes + at, piece);
         at += piece;
     }
+}
+
+static void take_fd(struct access_log *log, int fd)
+{
+    struct stat info;
+
+    log->fd = fd;
+    log->kind = fstat(fd, &info) == 0 ? info.st_mode & S_IFMT : S_IFIFO;
 }
 
 static void *write_buffers(void *arg)
@@ -176,7 +184,7 @@ static void *write_buffers(void *arg)
 
         if (log->next_fd >= 0) {
             (void)close(log->fd); /* nothing can be done about a failure, and the lines are out */
-            log->fd = log->next_fd;
+            take_fd(log, log->next_fd);
             log->next_fd = -1;
         }
         if (buffer == NULL) {
@@ -284,7 +292,7 @@ access_log_create(const struct access_log_options *options, size_t shard_count, 
     if (fd < 0)
         return NULL;
     log = mem_alloc_zero(sizeof(*log));
-    log->fd = fd;
+    take_fd(log, fd);
     log->next_fd = -1;
     log->path = mem_copy_string(path_of(options));
     log->full_end = &log->full;
@@ -320,13 +328,12 @@ bool access_log_has_lines(const struct access_log_shard *shard)
     return shard->buffer->length > 0;
 }
 
-/* With the lock held. */
+/* With the lock held; the writer is told once it is not: else it wakes to wait for the lock. */
 static void enqueue(struct access_log *log, struct buffer *buffer)
 {
     buffer->next = NULL;
     *log->full_end = buffer;
     log->full_end = &buffer->next;
-    pthread_cond_signal(&log->changed);
 }
 
 void access_log_flush(struct access_log_shard *shard)
@@ -343,6 +350,8 @@ void access_log_flush(struct access_log_shard *shard)
         shard->buffer = empty;
     }
     pthread_mutex_unlock(&log->lock);
+    if (empty != NULL)
+        pthread_cond_signal(&log->changed);
 }
 
 /* xorshift64: which lines a sample takes need not be hard to guess. */
