@@ -7,9 +7,10 @@
  */
 #include "kamiyo/limit/bucket_script.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <endian.h>
 #include <string.h>
+
+#include "kamiyo/base/text.h"
 
 static size_t put_double(char *out, int64_t value)
 {
@@ -17,8 +18,8 @@ static size_t put_double(char *out, int64_t value)
     uint64_t bits;
 
     memcpy(&bits, &number, sizeof(bits));
-    for (size_t i = 0; i < sizeof(bits); i++)
-        out[i] = (char)(bits >> (8 * i));
+    bits = htole64(bits);
+    memcpy(out, &bits, sizeof(bits));
     return sizeof(bits);
 }
 
@@ -46,7 +47,11 @@ size_t bucket_script_numbers(const struct limit_policy *policy,
 
 size_t bucket_script_burst(const struct limit_window *window, char out[BUCKET_SCRIPT_BURST_BYTES])
 {
-    return (size_t)snprintf(out, BUCKET_SCRIPT_BURST_BYTES, "%" PRId64, window->burst);
+    struct text text;
+
+    text_init(&text, out, BUCKET_SCRIPT_BURST_BYTES);
+    text_append_i64(&text, window->burst);
+    return text.length;
 }
 
 static enum bucket_script_status read_levels(const struct limit_policy *policy,
