@@ -112,6 +112,24 @@ def idle_bytes(process, count=5000):
     return (after - before) / count
 
 
+def bucket_bytes(process, users=100_000, batch=100):
+    """User memory of the proxy for each user who has been charged, with all windows of the tier."""
+    def charge(first, count):
+        s.sendall(b"".join(b"GET / HTTP/1.1\r\nHost: bench\r\nX-User: user-%06d\r\n\r\n" % n for n in range(first, first + count)))
+        answered, end = 0, b""
+        while answered < count:
+            data = end + s.recv(262144)
+            answered += data.count(b"HTTP/1.1 200")
+            end = data[-11:]  # a status line may be cut; a whole one is a byte longer
+    with socket.create_connection(("127.0.0.1", process.port)) as s:
+        for _ in range(20):
+            charge(0, batch)
+        before = process.anonymous_bytes()
+        for first in range(batch, users + batch, batch):
+            charge(first, batch)
+        return (process.anonymous_bytes() - before) / users
+
+
 def open_loop(program, port, path, rate, seconds, connections=64):
     before = busy_share(LOAD_CPU)
     output = subprocess.run(["taskset", "-c", str(LOAD_CPU), program, "127.0.0.1", str(port), path, str(connections),
