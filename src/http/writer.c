@@ -57,10 +57,25 @@ static void put_field(struct text *out, struct slice name, struct slice value)
     out->length += length;
 }
 
+/* Case aside, and with "_" for "-": some application servers take the one for the other. */
+static bool passes_for(struct slice name, struct slice other)
+{
+    if (name.length != other.length)
+        return false;
+    for (size_t i = 0; i < name.length; i++) {
+        struct slice byte = {name.data[i] == '_' ? "-" : name.data + i, 1};
+        struct slice wanted = {other.data[i] == '_' ? "-" : other.data + i, 1};
+
+        if (!slice_equal_ignore_case(byte, wanted))
+            return false;
+    }
+    return true;
+}
+
 static bool is_named(struct slice name, const struct slice *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (slice_equal_ignore_case(name, names[i]))
+        if (passes_for(name, names[i]))
             return true;
     }
     return false;

@@ -78,7 +78,7 @@ static void test_request_claims(void **state)
         "CF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "
         "e\r\n"
         "X-Forwarded-Port: 443\r\nX-Forwarded-For: 2.2.2.2, 3.3.3.3\r\nX-auth-user: root\r\n"
-        "X-Auth-Tier: pro\r\nX_Forwarded_For: 1\r\ntraceparent: t\r\n\r\n";
+        "X-Auth-Tier: pro\r\nX_auth-User: root\r\nX_Forwarded_For: 1\r\ntraceparent: t\r\n\r\n";
     struct http_forwarding forwarding = untrusted;
 
     (void)state;
@@ -97,7 +97,7 @@ static void test_request_claims(void **state)
     check("GET / HTTP/1.1\r\nHost: h\r\nForwarded: for=1.1.1.1\r\nX-Real-IP: "
           "1\r\nCF-Connecting-IP: 1\r\nTrue-Client-IP: 1\r\n"
           "X-Forwarded-Proto: https\r\nX-Forwarded-Host: e\r\nX-Forwarded-Port: "
-          "443\r\nX-auth-user: root\r\nX-Auth-Tier: pro\r\n"
+          "443\r\nX-auth-user: root\r\nX-Auth-Tier: pro\r\nX_auth-User: root\r\n"
           "traceparent: t\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, "
           "3.3.3.3, 9.9.9.9\r\n"
           "X-Request-Id: id-1\r\n\r\n");
