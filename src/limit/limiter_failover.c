@@ -86,9 +86,12 @@ void limiter_failover_count_failure(struct limiter_failover *failover,
     open_if_enough(failover, failure);
 }
 
-void limiter_failover_count_success(struct limiter_failover *failover, bool has_written)
+void limiter_failover_count_success(struct limiter_failover *failover,
+                                    int64_t took_ms,
+                                    bool has_written)
 {
-    failover->timeouts_in_row = 0;
+    if (took_ms <= failover->timeout_ms)
+        failover->timeouts_in_row = 0;
     if (has_written)
         failover->write_failures_in_row = 0;
     if (failover->is_unconfirmed && has_written) {

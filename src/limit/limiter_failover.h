@@ -92,5 +92,8 @@ void limiter_failover_count_timeout(struct limiter_failover *failover);
 /* A decision was answered with this error. Likewise. */
 void limiter_failover_count_failure(struct limiter_failover *failover,
                                     const struct redis_failure *failure);
-/* A decision was answered; `has_written` = and it charged, which proves that Redis takes writes. */
-void limiter_failover_count_success(struct limiter_failover *failover, bool has_written);
+/* A decision was answered after `took_ms`; `has_written` = and it charged, which proves that Redis
+ * takes writes. What came after the timeout ends no row of timeouts: its request had given up. */
+void limiter_failover_count_success(struct limiter_failover *failover,
+                                    int64_t took_ms,
+                                    bool has_written);

@@ -304,7 +304,9 @@ static void use_decision(struct limiter_call *call, const struct limiter_redis_a
     bool allowed = from->status == LIMITER_REDIS_ALLOWED;
     struct limit_decision decision;
 
-    limiter_failover_count_success(call->failover, allowed && call->action != BUCKET_SCRIPT_PEEK);
+    limiter_failover_count_success(call->failover,
+                                   loop_now_ms(call->failover->loop) - call->sent_ms,
+                                   allowed && call->action != BUCKET_SCRIPT_PEEK);
     if (!allowed)
         owe(call);
     mirror(call, from);

@@ -510,9 +510,10 @@ def proxied(t, **options):
 
 
 @timeout(40)
-def test_replies_delayed_beyond_the_timeout(t):
+@cases({"far": 0.15, "a little": 0.07})
+def test_replies_delayed_beyond_the_timeout(t, delay):
     redis, proxy, gateway, load = proxied(t)
-    proxy.delay = 0.15
+    proxy.delay = delay
     wait_mode(gateway, "fallback")
     expect_outage(gateway, "socket_timeout")
     mark = len(gateway.access())

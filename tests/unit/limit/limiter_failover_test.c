@@ -108,6 +108,23 @@ static void test_late_reply_that_charged_nothing(void **state)
     store_teardown(&f);
 }
 
+/* A reply for which its request did not wait ends no row of timeouts. */
+static void test_late_replies_open_the_breaker(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    for (int i = 0; i < 3; i++) {
+        assert_true(store_has_redis(&f));
+        STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
+        (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+        store_release(&f);
+        loop_run_for(f.loop, 10);
+    }
+    assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+    store_teardown(&f);
+}
+
 static void test_late_without_a_timeout_is_no_failure(void **state)
 {
     struct store_fixture f;
@@ -323,6 +340,7 @@ int main(void)
         LOOP_TEST(test_lost_connection_is_tried_once_more),
         LOOP_TEST(test_late_reply),
         LOOP_TEST(test_late_reply_that_charged_nothing),
+        LOOP_TEST(test_late_replies_open_the_breaker),
         LOOP_TEST(test_late_without_a_timeout_is_no_failure),
         LOOP_TEST(test_charge_of_a_refused_request_is_given_back),
         LOOP_TEST(test_breaker),
