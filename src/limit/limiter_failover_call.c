@@ -433,8 +433,8 @@ static bool start_call(struct limiter_call *call)
 {
     struct limiter_failover *failover = call->failover;
 
-    if (redis_client_is_ready(failover->client))
-        return send_call(call, false);
+    if (redis_client_is_ready(failover->client) && send_call(call, false))
+        return true;
     call->is_held = redis_client_is_returning(failover->client);
     return call->is_held;
 }

@@ -435,7 +435,8 @@ bool redis_client_is_ready(const struct redis_client *client)
 
 bool redis_client_is_returning(const struct redis_client *client)
 {
-    return client->is_returning;
+    return client->is_returning || (client->state == CLIENT_READY && client->failures == 0 &&
+                                    redis_connection_has_ended(client->connection));
 }
 
 const char *redis_client_script_sha(const struct redis_client *client)

@@ -351,6 +351,11 @@ void redis_connection_close(struct redis_connection *connection,
     redisAsyncFree(connection->context);
 }
 
+bool redis_connection_has_ended(const struct redis_connection *connection)
+{
+    return connection->context == NULL;
+}
+
 size_t redis_connection_in_flight(const struct redis_connection *connection)
 {
     return connection->in_flight;

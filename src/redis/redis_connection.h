@@ -50,4 +50,6 @@ bool redis_connection_send(struct redis_connection *connection,
  * on_closed. */
 void redis_connection_close(struct redis_connection *connection,
                             const struct redis_failure *failure);
+/* It takes no more commands; on_closed comes before the turn of the loop ends. */
+bool redis_connection_has_ended(const struct redis_connection *connection);
 size_t redis_connection_in_flight(const struct redis_connection *connection);

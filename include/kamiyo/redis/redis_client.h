@@ -82,7 +82,8 @@ void redis_client_start(struct redis_client *client,
                         void *arg,
                         const char *script);
 bool redis_client_is_ready(const struct redis_client *client);
-/* A connection was lost in use and the first attempt to make it again is under way. */
+/* A connection was lost in use, and the first attempt to make it again is under way or begins
+ * before this turn of the loop ends. */
 bool redis_client_is_returning(const struct redis_client *client);
 /* 40 hex digits for EVALSHA, or NULL when the server did not take the script. Valid until the next
  * connection. */
