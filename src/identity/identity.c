@@ -65,6 +65,7 @@ struct attempt {
     size_t next;            /* the key that is being tried */
     bool has_skipped;       /* something was not looked at because the budget was spent */
     bool has_asked_in_vain; /* the source did not answer for an earlier key of this request */
+    bool asks_nobody;       /* and will not be asked */
     int64_t now_ms;         /* monotonic, when the request came */
     int64_t wait_ms, limit; /* of the spent budget */
     uint8_t budget_key_length;
@@ -242,8 +243,8 @@ static void note_refusal(const struct attempt *attempt, const uint8_t *digest)
     charge(attempt, 1);
 }
 
-/* Nothing came from the source: what was known before still counts, whatever its age. True =
- * verified. */
+/* Nothing comes from the source: what was known before still counts, whatever its age; and for
+ * longer, where the source was asked. True = verified. */
 static bool decide_without_source(struct attempt *attempt, struct identity *identity)
 {
     struct identity_chain *chain = attempt->chain;
@@ -252,7 +253,8 @@ static bool decide_without_source(struct attempt *attempt, struct identity *iden
 
     attempt->has_asked_in_vain = true;
     if (known != NULL) {
-        known->expires_ms = attempt->now_ms + PAUSE_MS;
+        if (!attempt->asks_nobody)
+            known->expires_ms = attempt->now_ms + PAUSE_MS;
         set_user(identity, known->user, known->tier);
         return true;
     }
@@ -344,7 +346,8 @@ try_keys(struct attempt *attempt, struct identity *identity, struct identity_cal
                 return STEP_VERIFIED;
             continue;
         }
-        if (attempt->has_asked_in_vain || attempt->now_ms < chain->pause_until_ms) {
+        if (attempt->asks_nobody || attempt->has_asked_in_vain ||
+            attempt->now_ms < chain->pause_until_ms) {
             if (decide_without_source(attempt, identity))
                 return STEP_VERIFIED;
             continue;
@@ -479,6 +482,7 @@ static void begin_attempt(struct identity_chain *chain,
     attempt->chain = chain;
     attempt->key_count = attempt->next = 0;
     attempt->has_skipped = attempt->has_asked_in_vain = false;
+    attempt->asks_nobody = query->asks_nobody;
     attempt->now_ms = query->now->monotonic_us / 1000;
     attempt->wait_ms = attempt->limit = 0;
     attempt->budget_key_length =

@@ -188,7 +188,9 @@ void admission_begin(struct exchange *exchange)
         doctor_observe(proxy->parts.doctor, proxy->settings.client_ip, &exchange->client->peer,
                        &request->head, &exchange->client_ip,
                        loop_now(proxy->loop)->monotonic_us / 1000);
-    if (route_table_judge_addr(exchange->routes, &exchange->client_ip.addr) == ROUTE_DENIED) {
+    enum route_verdict verdict =
+        route_table_judge_addr(exchange->routes, &exchange->client_ip.addr);
+    if (verdict == ROUTE_DENIED) {
         answer_send(exchange, REPLY_FORBIDDEN, "denied_address");
         return;
     }
@@ -196,6 +198,7 @@ void admission_begin(struct exchange *exchange)
         .request = request,
         .client = &exchange->client_ip.addr,
         .is_peer_trusted = exchange->client_ip.is_peer_trusted,
+        .asks_nobody = exchange->route->is_exempt || verdict == ROUTE_ALLOWED,
         .now = loop_now(proxy->loop),
     };
     exchange_enter(exchange, EXCHANGE_IDENTITY);

@@ -168,6 +168,21 @@ def test_keys_in_redis(t):
     eventually(lambda: who(gateway, bearer("key-of-bob"))[2] is None, "the key still counts", 4)
 
 
+def test_exempt_requests_look_nothing_up(t):
+    redis = t.redis()
+    settings = config({"api_key": {"redis_lookup": True}}, redis={"url": redis.url, "timeout": "500ms"})
+    settings["routes"] = [{"path": "/free", "limit": "none"}]
+    gateway, upstream = t.pair(settings)
+    redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
+    before = redis.command("INFO", "commandstats").count("cmdstat_hmget")
+    assert gateway.get("/free", [("X-API-Key", "key-of-alice")]).status == 200
+    assert gateway.last_access(decision="exempt")["user"] is None
+    assert redis.command("INFO", "commandstats").count("cmdstat_hmget") == before
+    assert who(gateway, ("X-API-Key", "key-of-alice"))[2] == "alice"
+    gateway.get("/free", [("X-API-Key", "key-of-alice")])
+    assert gateway.last_access(decision="exempt", user="alice"), "what is known still counts"
+
+
 def test_known_keys_outlive_redis(t):
     redis = t.redis()
     identity = {"api_key": {"redis_lookup": True, "cache": "1s"}}

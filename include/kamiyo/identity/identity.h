@@ -103,6 +103,8 @@ struct identity_query {
     const struct http_request_head *request;
     const struct addr *client; /* as client_ip found it, before prefixes */
     bool is_peer_trusted;
+    bool
+        asks_nobody; /* only what is known here counts: no limit applies, and no store is touched */
     const struct clock_time *now;
 };
 
