@@ -62,17 +62,16 @@ static void apply_decision(struct exchange *exchange)
     const struct limit_decision *decision = &exchange->decision;
     exchange->limit_us = loop_now(exchange->proxy->loop)->monotonic_us - exchange->limit_began_us;
     metrics_observe_us(exchange->proxy->parts.metrics, METRICS_LIMIT_SECONDS, exchange->limit_us);
+    exchange->was_decided = true;
     exchange->is_limited = decision->outcome == LIMIT_ALLOWED || decision->outcome == LIMIT_DENIED;
     exchange->was_charged = decision->outcome == LIMIT_ALLOWED;
-    if (decision->outcome == LIMIT_DENIED)
+    if (decision->outcome == LIMIT_DENIED || decision->outcome == LIMIT_STORE_FAILED)
         exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
     else
         exchange->decision_name = SLICE("allowed");
-    if (exchange->is_limited)
-        count_decision(exchange);
+    count_decision(exchange);
 
     if (decision->outcome == LIMIT_STORE_FAILED && !exchange->route->is_shadow) {
-        exchange->decision_name = SLICE("denied");
         answer_send(exchange, REPLY_STORE_UNAVAILABLE, "store_unavailable");
     } else if (decision->outcome == LIMIT_DENIED && !exchange->route->is_shadow) {
         answer_send(exchange, REPLY_RATE_LIMITED, NULL);

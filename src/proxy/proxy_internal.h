@@ -195,7 +195,8 @@ struct exchange {
     bool has_answer;        /* a final head has gone to the client */
     bool is_chunked_answer; /* towards the client */
     bool is_close_delimited;
-    bool is_limited; /* charged or denied: carries limit fields */
+    bool was_decided; /* the limiter was asked and has answered, by a bucket or by on_failure */
+    bool is_limited;  /* charged or denied: carries limit fields */
     bool was_charged;
     bool holds_concurrency;
     bool client_has_ended, upstream_has_ended; /* of a tunnel */

@@ -76,7 +76,7 @@ void record_write(struct exchange *exchange)
         .route = exchange->route != NULL ? exchange->route->name : SLICE(""),
         .decision = exchange->decision_name,
         .mode =
-            exchange->is_limited ? slice_of(limit_mode_names[exchange->decision.mode]) : SLICE(""),
+            exchange->was_decided ? slice_of(limit_mode_names[exchange->decision.mode]) : SLICE(""),
         .remaining =
             has_window ? exchange->decision.levels[exchange->decision.binding].remaining : -1,
         .user_agent = exchange->user_agent,

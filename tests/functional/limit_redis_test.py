@@ -713,6 +713,10 @@ def test_on_failure(t, word, status):
         assert json.loads(answer.body)["type"].endswith("#temporary-reduced-capacity"), answer
         assert answer.one("retry-after") == "1"
     assert answer.has("x-ratelimit-limit") == (word == "local")
+    decision = "denied" if word == "deny" else "allowed"
+    record = gateway.last_access(decision=decision)
+    assert record["mode"] == "fallback", record
+    assert gateway.metrics().total("decisions_total", decision=decision, mode="fallback") == 1
 
 
 # What Redis is asked.
