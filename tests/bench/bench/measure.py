@@ -24,14 +24,14 @@ def wrk(port, path, seconds, connections, script=None, cpu=LOAD_CPU):
     return done, int(other.group(1)) if other else 0, broken.group(1) if broken else ""
 
 
-def round_of(process, case, script, seconds):
+def round_of(name, process, case, script, seconds):
     """CPU microseconds of the proxy for each request in one go, and how busy its CPU was."""
     cpu = process.cpu_seconds()
     done, other, broken = wrk(process.port, case.path, seconds, case.connections, script)
     cpu = process.cpu_seconds() - cpu
     wrong = done - other if case.status >= 400 else other
     if broken or done == 0 or wrong > 2:
-        raise RuntimeError(f"{case.name}: {done} requests, {wrong} with another status than {case.status}; {broken}")
+        raise RuntimeError(f"{case.name}, {name}: {done} requests, {wrong} with another status than {case.status}; {broken}")
     return {"us": cpu / done * 1e6, "per_second": done / seconds, "busy": cpu / seconds}
 
 
@@ -43,7 +43,7 @@ def measure(case, running, script, rounds, seconds, say):
     for index in range(rounds):
         names = list(running) if index % 2 == 0 else list(reversed(running))
         for name in names:
-            results[name].append(round_of(running[name], case, script, seconds))
+            results[name].append(round_of(name, running[name], case, script, seconds))
         say(f"  round {index + 1}: " + "  ".join(f"{n} {results[n][-1]['us']:.2f}" for n in running))
     return results
 
