@@ -17,12 +17,19 @@
 
 #include "proxy/proxy_internal.h"
 
+enum {
+    REQUESTS_A_TURN = 32 /* that are answered at once, of one client; a read may hold thousands */
+};
+
 static void client_process(struct client *client, char *bytes, size_t length);
 
-static void free_client(void *arg)
+static void run_later(void *arg)
 {
     struct client *client = arg;
-    mem_pool_give(&client->proxy->clients, client);
+    if (client->phase == CLIENT_CLOSED)
+        mem_pool_give(&client->proxy->clients, client);
+    else
+        client_feed(client);
 }
 
 void client_close(struct client *client)
@@ -41,7 +48,7 @@ void client_close(struct client *client)
     if (proxy->parts.connection_limit != NULL)
         listener_limit_release(proxy->parts.connection_limit);
     metrics_add(proxy->parts.metrics, METRICS_CLIENT_CONNECTIONS, -1);
-    loop_defer(proxy->loop, &client->free_task);
+    loop_defer(proxy->loop, &client->later_task);
 }
 
 static void start_timer(struct client *client, int64_t ms)
@@ -253,9 +260,16 @@ static bool is_between_requests(const struct client *client)
  */
 static void client_process(struct client *client, char *bytes, size_t length)
 {
+    int begun = 0;
+
     client->is_processing = true;
     while (client->phase == CLIENT_EXCHANGING || (is_between_requests(client) && length > 0)) {
         if (client->exchange == NULL) {
+            if (begun++ == REQUESTS_A_TURN) { /* the others, too, want their turn */
+                stream_pause(&client->stream);
+                loop_defer(client->proxy->loop, &client->later_task);
+                break;
+            }
             if (client->awaits_proxy_header && !take_proxy_header(client, &bytes, &length))
                 break;
             size_t skip =
@@ -277,7 +291,7 @@ static void client_process(struct client *client, char *bytes, size_t length)
     }
     client->is_processing = false;
     keep_rest(client, bytes, length);
-    if (client->has_ended && is_between_requests(client))
+    if (client->has_ended && is_between_requests(client) && !client->later_task.is_queued)
         client_close(client); /* no more can come, and what came is answered */
 }
 
@@ -290,7 +304,7 @@ void client_feed(struct client *client)
         client_process(client, input->data + input->start, input->length);
     else
         client_process(client, client->proxy->nothing, 0);
-    if (client->phase == CLIENT_CLOSED || client->has_ended)
+    if (client->phase == CLIENT_CLOSED || client->has_ended || client->later_task.is_queued)
         return;
     /* Between requests what is left is part of a head, whose rest must be read. */
     if (client->exchange == NULL || (input->length == 0 && !exchange_is_blocked(client->exchange)))
@@ -431,7 +445,7 @@ client_create(struct proxy *proxy, int fd, const struct addr *peer, bool awaits_
     client->peer = *peer;
     client->awaits_proxy_header = awaits_proxy_header;
     loop_timer_init(&client->timer, on_timeout, client);
-    loop_task_init(&client->free_task, free_client, client);
+    loop_task_init(&client->later_task, run_later, client);
     stream_init(&client->stream, proxy->loop, fd, &client_handler, client);
     LIST_INSERT_HEAD(&proxy->open_clients, client, entry);
     proxy->client_count++;

@@ -103,8 +103,8 @@ struct client {
     struct proxy *proxy;
     struct exchange *exchange;
     struct input input;
-    struct loop_timer timer; /* idle, header, body, half-close or linger, by the phase */
-    struct loop_task free_task;
+    struct loop_timer timer;     /* idle, header, body, half-close or linger, by the phase */
+    struct loop_task later_task; /* goes on with pipelined requests; frees a closed client */
     LIST_ENTRY(client) entry;
     struct addr peer;
     uint64_t written_at_check; /* after the client's end: what it had taken when last looked at */

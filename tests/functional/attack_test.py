@@ -153,6 +153,28 @@ def test_refused_pipelines_cost_no_memory(t):
         client.close()
 
 
+def test_refused_pipelines_let_the_others_in(t):
+    """A read of 2,400 requests is not answered in one go: another client's request is, in between."""
+    gateway, upstream = t.pair({"allow": [], "tiers": {"anonymous": {"day": 1}}})
+    assert gateway.get("/").status == 200
+    floods = [gateway.client(record=False) for _ in range(10)]
+    plain = gateway.client()
+    time.sleep(0.1)
+    gateway.process.signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    for client in floods:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2400)
+    plain.send(request("GET", "/plain"))
+    gateway.process.signal(signal.SIGCONT)
+    own_answer(plain.response(), 429)
+    gateway.last_access(path="/plain")
+    order = [record["path"] for record in gateway.access()]
+    assert order.index("/plain") < 2000, f"{order.index('/plain')} requests of the others came first"
+    for client in floods:
+        own_answer(client.response(), 429)
+        client.close()
+
+
 def test_header_bombs_are_cheap(t):
     gateway, upstream = t.pair()
     rss, cpu = gateway.process.rss_bytes(), gateway.process.cpu_seconds()
