@@ -83,6 +83,36 @@ static bool decode(struct slice text, char *out, size_t capacity, size_t *length
     return true;
 }
 
+/*
+ * A user's id may be asked for as the log has it or as it was before it became a key: what cannot
+ * stand in a key (contract section 3) gets its %XX, what is a key already stays. False: too long.
+ */
+static bool escape_user(char *key, size_t capacity, size_t *length)
+{
+    static const char hex_digits[] = "0123456789ABCDEF";
+    char plain[MAX_KEY_BYTES];
+    size_t plain_length = *length;
+    struct text text;
+
+    memcpy(plain, key, plain_length);
+    text_init(&text, key, capacity);
+    for (size_t i = 0; i < plain_length; i++) {
+        unsigned char byte = (unsigned char)plain[i];
+        bool is_alphanumeric = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+                               (byte >= 'a' && byte <= 'z');
+
+        if (i < sizeof("user:") - 1 || is_alphanumeric || strchr("._@+=-%", byte) != NULL) {
+            text_append_char(&text, plain[i]);
+        } else {
+            text_append_char(&text, '%');
+            text_append_char(&text, hex_digits[byte >> 4]);
+            text_append_char(&text, hex_digits[byte & 15]);
+        }
+    }
+    *length = text.length;
+    return !text.overflow;
+}
+
 /* The raw value of a query parameter; data NULL = absent. */
 static struct slice find_parameter(const struct http_request_head *request, struct slice name)
 {
@@ -346,6 +376,12 @@ static void serve_buckets(struct admin_connection *connection)
         return;
     }
     key = (struct slice){connection->key, connection->key_length};
+    if (slice_starts_with(key, SLICE("user:")) &&
+        !escape_user(connection->key, MAX_KEY_BYTES, &connection->key_length)) {
+        admin_connection_refuse(connection, 400, "The key is too long.");
+        return;
+    }
+    key.length = connection->key_length;
     if (!(slice_starts_with(key, SLICE("user:")) && key.length > 5) &&
         !(slice_starts_with(key, SLICE("ip:")) && key.length > 3)) {
         admin_connection_refuse(connection, 400, "A key is user:<id> or ip:<address>.");

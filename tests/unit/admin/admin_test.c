@@ -97,6 +97,9 @@ static void test_look(void **state)
     assert_string_equal(fixture.key, "ip:2001:db8::/64");
     assert_int_equal(admin_support_ask("GET /api/buckets/user:a%2520b", ""), 200);
     assert_string_equal(fixture.key, "user:a%20b");
+    /* An id as it was before it became a key. */
+    assert_int_equal(admin_support_ask("GET /api/buckets/user:a%20b%2Fc@d", ""), 200);
+    assert_string_equal(fixture.key, "user:a%20b%2Fc@d");
     fixture.buckets.route_count = 0;
     assert_int_equal(admin_support_ask("GET /api/buckets/user:1", ""), 200);
     assert_non_null(strstr(admin_support_body(), "\"windows\": {}, \"routes\": {}}"));
