@@ -11,8 +11,8 @@
 #include "kamiyo/limit/limiter_shared.h"
 #include "kamiyo/redis/redis_options.h"
 
-#include "fake_redis.h"
-#include "loop_fixture.h"
+#include "support/fake_redis.h"
+#include "support/loop_fixture.h"
 
 /*
  * A limiter over a scripted store. The store has one window of ten tokens that
