@@ -365,7 +365,9 @@ static void use_failure(struct limiter_call *call, const struct limiter_redis_an
         answer_locally(call, true);
         break;
     case LIMITER_REDIS_ODD_KEY:
-        /* Nothing can ever be charged there: no debt. */
+        /* Nothing can ever be charged there: no debt. And the store has not failed, so on_failure
+         * has no say. */
+        call->on_failure = LIMIT_ON_FAILURE_LOCAL;
         answer_locally(call, false);
         break;
     case LIMITER_REDIS_FAILED:

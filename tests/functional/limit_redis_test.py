@@ -479,12 +479,13 @@ WRONG_KEYS = {
 }
 
 
-@cases({name: (values,) for name, values in WRONG_KEYS.items()})
-def test_one_key_that_is_not_ours(t, values):
+@cases({**{name: (values, "local") for name, values in WRONG_KEYS.items()},
+        "a string, on_failure deny": (WRONG_KEYS["a string"], "deny")})
+def test_one_key_that_is_not_ours(t, values, on_failure):
     redis = t.redis()
     redis.command(values[0], "ratelimit:ip:127.0.0.1:hour", *values[1:])
     tiers = {"anonymous": {"minute": 100, "hour": 5}, "free": {"minute": 100, "hour": 5}}
-    config = settings(redis.url, tiers=tiers)
+    config = settings(redis.url, tiers=tiers, on_failure=on_failure)
     config["client_ip"] = {"trusted_proxies": ["127.0.0.1"]}
     gateway, upstream = t.pair(config)
     answers = [gateway.get("/").status for _ in range(7)]
