@@ -4,7 +4,7 @@
 # Each check is a program in tests/lint and a CMake target of the same name. The slow ones are those that parse C, and the one that needs another package.
 
 fast_checks="check_layers check_tree check_banned check_headers check_format"
-built_checks="check_symbols" # looks at the debug build's archive
+built_checks="check_symbols check_image" # look at the debug build's archive, and need what a build needs
 slow_checks="check_shell check_cppcheck check_tidy"
 
 need_for_checks() {
