@@ -37,6 +37,7 @@ struct gateway {
     struct worker **workers;
     size_t worker_count;
     size_t draining_workers;
+    long descriptor_limit;           /* of the process; 0 = not known */
     int *fds;                        /* [listen][worker]; -1 once a worker has it */
     struct addr_endpoint *endpoints; /* with the ports that were chosen */
     size_t listen_count;
@@ -53,6 +54,9 @@ struct gateway {
 bool gateway_has_redis(const struct gateway *gateway);
 /* Redis has answered or failed for the first time, or there is none. */
 bool gateway_store_is_known(const struct gateway *gateway);
+/* How many client connections may be open: max_connections, or what the process's descriptors leave
+ * when the upstream has its share. */
+long gateway_client_room(const struct gateway *gateway, const struct config *config);
 /* One warning for each setting that a reload cannot change. */
 void gateway_warn_of_restart(const struct config *present, const struct config *next);
 

@@ -8,6 +8,7 @@
 #include "kamiyo/app/gateway.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,19 +35,21 @@ static void begin_drain(struct gateway *gateway);
 
 /* ---- sockets */
 
-static void raise_descriptor_limit(const struct config *config)
+static void raise_descriptor_limit(struct gateway *gateway)
 {
+    const struct config *config = gateway->snapshot->config;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* the check below tells what there is */
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* what there is afterwards counts */
     (void)getrlimit(RLIMIT_NOFILE, &limit);
-    rlim_t wanted =
-        (rlim_t)config->client.max_connections + (rlim_t)config->upstream.max_connections + 64;
-    if (limit.rlim_cur < wanted)
-        log_warning("Open files are limited to %llu: client.max_connections %d may not be reached",
-                    (unsigned long long)limit.rlim_cur, config->client.max_connections);
+    gateway->descriptor_limit = limit.rlim_cur < LONG_MAX ? (long)limit.rlim_cur : LONG_MAX;
+    long room = gateway_client_room(gateway, config);
+    if (room < config->client.max_connections)
+        log_warning(
+            "Open files are limited to %ld: at most %ld client connections at a time, not %d",
+            gateway->descriptor_limit, room, config->client.max_connections);
 }
 
 /*
@@ -102,7 +105,7 @@ static bool make_shared(struct gateway *gateway)
     const struct config *config = gateway->snapshot->config;
     struct worker_shared *shared = &gateway->shared;
     struct error error = {{0}};
-    shared->connections.max = config->client.max_connections;
+    shared->connections.max = gateway_client_room(gateway, config);
     shared->metrics = metrics_create(gateway->worker_count + 1);
     shared->concurrency = concurrency_create();
     shared->resolver = resolver_create();
@@ -227,7 +230,7 @@ static void apply_snapshot(struct gateway *gateway, struct snapshot *snapshot)
     if (!log_open(config->log_file, config->log_level, config->log_format, &error) ||
         !access_log_configure(gateway->shared.access_log, &config->access_log, &error))
         log_warning("Log kept as it was: %s", error.text);
-    gateway->shared.connections.max = config->client.max_connections;
+    gateway->shared.connections.max = gateway_client_room(gateway, config);
     for (size_t i = 0; i < gateway->worker_count; i++)
         worker_configure(gateway->workers[i], snapshot);
     snapshot_unref(&gateway->snapshot);
@@ -338,7 +341,7 @@ static bool start(struct gateway *gateway)
 {
     const struct config *config = gateway->snapshot->config;
     gateway->worker_count = config->workers > 0 ? (size_t)config->workers : cpu_count_available();
-    raise_descriptor_limit(config);
+    raise_descriptor_limit(gateway);
     if (!open_addresses(gateway) || !make_shared(gateway) || !make_redis(gateway) ||
         !gateway_open_admin(gateway))
         return false;

@@ -20,6 +20,19 @@ bool gateway_store_is_known(const struct gateway *gateway)
     return limit_shared_is_known(gateway->shared.limits);
 }
 
+long gateway_client_room(const struct gateway *gateway, const struct config *config)
+{
+    enum {
+        OTHERS = 64
+    }; /* listeners, loops, Redis, logs, the admin listener */
+    long reserve = (long)config->upstream.max_connections * (long)gateway->worker_count + OTHERS;
+    long half = gateway->descriptor_limit / 2;
+    long room = gateway->descriptor_limit - (reserve < half ? reserve : half);
+    if (gateway->descriptor_limit == 0 || room > config->client.max_connections)
+        return config->client.max_connections;
+    return room;
+}
+
 static bool same_text(const char *a, const char *b)
 {
     return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;

@@ -3,6 +3,8 @@
  * The gateway's own answers to one exchange: gathers what reply.c writes from,
  * decides whether the connection can stay, and sends head and body in one write.
  */
+#include <string.h>
+
 #include "kamiyo/base/text.h"
 #include "kamiyo/proxy/limit_fields.h"
 
@@ -28,16 +30,37 @@ struct slice answer_limit_fields(struct exchange *exchange, char *memory, size_t
     return text_slice(&fields);
 }
 
-/* Whether what is still to come of the request is little enough to be read and dropped. */
+/* A chunked body of which nothing was consumed yet: do the bytes at hand hold all of it? Tried on a
+ * copy. */
+static bool holds_chunked_body(const struct exchange *exchange, struct slice unread)
+{
+    const struct proxy *proxy = exchange->proxy;
+    struct http_body body = exchange->request_body;
+    size_t payload, consumed;
+    if (exchange->sent_us > 0 || body.trailers != NULL || unread.length == 0 ||
+        unread.length > proxy->scratch_size)
+        return false;
+    memcpy(proxy->scratch, unread.data, unread.length);
+    bool is_whole = http_body_decode(&body, proxy->scratch, unread.length, &payload, &consumed) ==
+                    HTTP_BODY_DONE;
+    http_body_clear(&body);
+    return is_whole;
+}
+
+/* Whether what is still to come of the request has arrived, or is little enough to be read and
+ * dropped. */
 static bool can_skip_rest(const struct exchange *exchange)
 {
     const struct http_body *body = &exchange->request_body;
+    struct slice unread = client_unread(exchange->client);
     if (body->is_complete)
         return true;
+    if (body->framing == HTTP_FRAMING_CHUNKED)
+        return holds_chunked_body(exchange, unread);
     /* A client that waits for 100 may never send its body, or may: the connection's state is
      * unknown. */
     if (exchange->expects_continue)
-        return false;
+        return body->remaining <= unread.length;
     return body->framing == HTTP_FRAMING_LENGTH && body->remaining <= PROXY_SMALL_REST;
 }
 

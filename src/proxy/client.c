@@ -221,7 +221,9 @@ static bool begin_request(struct client *client, char **bytes, size_t *length)
     *length -= consumed;
     loop_timer_stop(&client->timer);
     client->phase = CLIENT_EXCHANGING;
+    client->ahead = (struct slice){*bytes, *length};
     exchange_begin(client, &head);
+    client->ahead = SLICE("");
     mem_free(client->input.parser);
     client->input.parser = NULL;
     return true;
@@ -293,6 +295,14 @@ static void client_process(struct client *client, char *bytes, size_t length)
     keep_rest(client, bytes, length);
     if (client->has_ended && is_between_requests(client) && !client->later_task.is_queued)
         client_close(client); /* no more can come, and what came is answered */
+}
+
+struct slice client_unread(const struct client *client)
+{
+    const struct input *input = &client->input;
+    if (client->ahead.length > 0 || input->length == 0)
+        return client->ahead;
+    return (struct slice){input->data + input->start, input->length};
 }
 
 void client_feed(struct client *client)

@@ -103,6 +103,7 @@ struct client {
     struct proxy *proxy;
     struct exchange *exchange;
     struct input input;
+    struct slice ahead; /* what was read behind the present head; only while exchange_begin runs */
     struct loop_timer timer;     /* idle, header, body, half-close or linger, by the phase */
     struct loop_task later_task; /* goes on with pipelined requests; frees a closed client */
     LIST_ENTRY(client) entry;
@@ -136,6 +137,8 @@ void client_close(struct client *client); /* at once; ends an exchange under way
 void client_exchange_done(struct client *client, enum client_fate fate, bool has_unread);
 /* The exchange can take bytes again: give it what waits, and read on. */
 void client_feed(struct client *client);
+/* What has been read of the client and not consumed: the present request's body, or part of it. */
+struct slice client_unread(const struct client *client);
 /* The client has ended its side: it stays as long as it takes what is sent. */
 void client_watch_half_close(struct client *client);
 /* No more than one request is served from here on; one that has been sent already still is. */

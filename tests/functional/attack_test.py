@@ -239,7 +239,8 @@ def test_out_of_descriptors_accepting_pauses_and_resumes(t):
     t.defer(lambda: [sock.close() for sock in crowd])
     time.sleep(1.0)
     cpu = gateway.process.cpu_seconds()
-    assert keep.exchange(request("GET", "/")).status in (200, 502, 503), "those who were there are served on"
+    for n in range(3):  # the upstream has descriptors of its own
+        assert keep.exchange(request("GET", f"/{n}")).status == 200, "those who were there are served on"
     time.sleep(1.0)
     assert gateway.process.cpu_seconds() - cpu < 0.5, "it spins while it cannot accept"
     assert gateway.process.returncode is None

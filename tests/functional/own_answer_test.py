@@ -5,7 +5,7 @@ import time
 
 from harness import cases
 from harness.checks import nothing_sent, own_answer, says_close
-from harness.message import request
+from harness.message import chunked, request
 
 DENY = {"deny": ["127.0.0.0/8"]}
 
@@ -28,6 +28,39 @@ def test_403_reads_a_small_body_and_keeps_the_connection(t):
     client.send(request("POST", "/", body=b"x" * 1000) + request("GET", "/next"))
     own_answer(client.response("POST"), 403)
     own_answer(client.response(), 403)
+
+
+@cases({
+    "chunked": (["Transfer-Encoding: chunked"], chunked("one", "two")),
+    "chunked with trailers": (["Transfer-Encoding: chunked"], chunked("one", trailers="X-Sum: 1\r\n")),
+    "expected": ([("Content-Length", 5), "Expect: 100-continue"], b"hello"),
+    "expected and chunked": (["Transfer-Encoding: chunked", "Expect: 100-continue"], chunked("hello")),
+})  # fmt: skip
+def test_403_to_a_whole_request_keeps_the_connection(t, fields, body):
+    gateway, upstream = t.shared(DENY)
+    client = gateway.client()
+    client.send(request("POST", "/", fields, body) + request("GET", "/next"))
+    answer = client.response("POST")
+    own_answer(answer, 403)
+    assert not says_close(answer)
+    own_answer(client.response(), 403)
+    nothing_sent(upstream)
+
+
+@cases({
+    "half a chunk": (["Transfer-Encoding: chunked"], b"5\r\nhel"),
+    "no last chunk": (["Transfer-Encoding: chunked"], b"5\r\nhello\r\n"),
+    "half a length": ([("Content-Length", 5), "Expect: 100-continue"], b"hel"),
+    "broken chunk": (["Transfer-Encoding: chunked"], b"5\r\nhelloX\r\n0\r\n\r\n"),
+})  # fmt: skip
+def test_403_to_part_of_a_request_closes(t, fields, body):
+    gateway, upstream = t.shared(DENY)
+    client = gateway.client()
+    client.send(request("POST", "/", fields, body))
+    answer = client.response("POST", timeout=1.0)
+    own_answer(answer, 403)
+    assert says_close(answer) and client.is_closed(4.0)
+    nothing_sent(upstream)
 
 
 def test_403_does_not_wait_for_a_small_body(t):
