@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The pool of upstream connections: reuse, expiry, what may be sent twice, the queue and its deadline."""
 
+import pathlib
 import signal
 import socket
 import struct
@@ -97,13 +98,21 @@ def test_idempotent_request_is_sent_again_once(t, method):
     assert gateway.metrics().minus(before).total("upstream_retries_total") == 1
 
 
+def is_stopped(pid):
+    """All threads are: each stops a moment after the signal."""
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+            return False
+    return True
+
+
 def test_reset_that_meets_the_request_is_as_a_closed_connection(t):
     """The request is taken up before the reset is noticed: not even its head can be written."""
     gateway, upstream = t.pair()
     assert gateway.get("/first").status == 200
     client = gateway.client()
     gateway.process.signal(signal.SIGSTOP)
-    time.sleep(0.05)  # it stops a moment later
+    eventually(lambda: is_stopped(gateway.process.pid), "it does not stop")
     client.send(request("GET", "/again"))
     time.sleep(0.05)  # the request is there before the reset
     connection = upstream.open_connections()[0]
