@@ -83,7 +83,7 @@ static void test_late_reply(void **state)
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
     STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
     took_ms = store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
-    assert_in_range(took_ms, STORE_TIMEOUT_MS, STORE_TIMEOUT_MS + 100);
+    assert_in_range(took_ms, STORE_TIMEOUT_MS, STORE_TIMEOUT_MS + 500);
     assert_int_equal((int)f.spent, 1);
     store_release(&f); /* it is charged after all */
     loop_run_for(f.loop, 300);
@@ -160,6 +160,7 @@ static void test_breaker(void **state)
 {
     struct store_fixture f;
     struct limit_status status;
+    unsigned evalshas;
 
     store_start_up(&f, state);
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
@@ -167,13 +168,14 @@ static void test_breaker(void **state)
     f.fails_probes = true;
     for (int i = 0; i < 3; i++)
         assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), STORE_TIMEOUT_MS,
-                        STORE_TIMEOUT_MS + 100);
+                        STORE_TIMEOUT_MS + 500);
     assert_false(store_has_redis(&f));
     limit_shared_status(f.shared, &status);
     assert_string_equal(status.reason, "socket_timeout");
+    evalshas = f.evalshas;
     for (int i = 0; i < 3; i++)
         assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
-    assert_int_equal(f.evalshas, 4);
+    assert_int_equal(f.evalshas, evalshas); /* decided without Redis */
     store_find_redis(&f);
     /* Three came after the breaker opened, three timed out unheard and end with their connection.
      */

@@ -21,8 +21,8 @@
  */
 #define STORE_BURST       10
 #define STORE_PERIOD_MS   INT64_C(31622400000)
-#define STORE_TIMEOUT_MS  40
-#define STORE_QUICK_MS    20 /* much less than the timeout */
+#define STORE_TIMEOUT_MS  200
+#define STORE_QUICK_MS    150 /* less than the timeout, and more than a hiccup of a busy machine */
 #define STORE_PATIENCE_MS 3000
 
 /* What the store does with the next script calls, one after another; the last one stays. */
