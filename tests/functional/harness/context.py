@@ -91,7 +91,7 @@ class Context:
 
     def redis(self, *options, **more):
         if not server_binary():
-            self.skip("no redis-server here")
+            raise AssertionError("no redis-server or valkey-server here")
         redis = Redis(self.directory, *options, **more)
         self.defer(redis.close)
         return redis
