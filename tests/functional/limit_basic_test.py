@@ -9,6 +9,7 @@ import time
 from harness import cases, eventually, timeout
 from harness.checks import own_answer
 from harness.message import request, response
+from harness.structured import Malformed, parse_list
 
 RUNS_LONG = True  # started first
 
@@ -267,3 +268,33 @@ def test_bucket_of_the_admin_listener(t):
     deleted = gateway.admin("/api/buckets/ip:127.0.0.1", "DELETE")
     assert deleted.status == 200 and json.loads(deleted.body)["deleted"] >= 1
     assert gateway.get("/").one("x-ratelimit-remaining") == "9"
+
+
+def test_limit_fields_are_structured_lists(t):
+    """Names, order, types and ranges of both fields, read by a parser and not by their look."""
+    tiers = {"anonymous": {"10s": {"limit": 3, "burst": 5}, "minute": 7, "hour": 100, "day": 500}}
+    gateway, upstream = t.pair({"allow": [], "tiers": tiers})
+    statuses = []
+    for _ in range(7):
+        answer = gateway.get("/")
+        statuses.append(answer.status)
+        policy = parse_list(answer.one("ratelimit-policy"))
+        levels = parse_list(answer.one("ratelimit"))
+        assert [name for name, _ in policy] == ["10s", "minute", "hour", "day"] == [name for name, _ in levels]
+        assert [parameters["q"] for _, parameters in policy] == [5, 7, 100, 500]
+        assert [parameters["w"] for _, parameters in policy] == [17, 60, 3600, 86400]
+        for (_, quota), (_, level) in zip(policy, levels):
+            assert set(quota) == {"q", "w"} and set(level) == {"r", "t"}
+            assert 0 <= level["r"] <= quota["q"] and 0 <= level["t"] <= quota["w"]
+        if answer.status == 429:
+            assert max(level["t"] for _, level in levels) == int(answer.one("retry-after"))
+    assert statuses == [200] * 5 + [429] * 2
+
+
+@cases({text: text for text in ('x;r=1', '"a";R=1', '"a";r=1.5', '"a" "b"', '"a",', '"a;r=1', '"a";r=', "\"\u00e4\"")})
+def test_the_reader_of_structured_lists_is_strict(t, text):
+    try:
+        parse_list(text)
+    except Malformed:
+        return
+    raise AssertionError(f"{text!r} was read")
