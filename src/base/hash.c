@@ -34,6 +34,19 @@ static inline void sip_round(struct state *s)
     s->v2 = rotate(s->v2, 32);
 }
 
+/* What is left, fewer than eight bytes, as the low end of a word. */
+static inline uint64_t last_bytes(const unsigned char *bytes, size_t left, size_t length)
+{
+    uint64_t word = 0;
+    if (left > 0 && length >= sizeof(word)) { /* the last eight, without those that were read */
+        memcpy(&word, bytes + left - sizeof(word), sizeof(word));
+        return word >> (8 * (sizeof(word) - left));
+    }
+    for (size_t i = 0; i < left; i++)
+        word |= (uint64_t)bytes[i] << (8 * i);
+    return word;
+}
+
 uint64_t hash_bytes(const struct hash_key *key, const void *data, size_t length)
 {
     const unsigned char *bytes = data;
@@ -51,9 +64,7 @@ uint64_t hash_bytes(const struct hash_key *key, const void *data, size_t length)
         sip_round(&s);
         s.v0 ^= word;
     }
-    uint64_t last = (uint64_t)length << 56;
-    for (size_t i = 0; i < left; i++)
-        last |= (uint64_t)bytes[i] << (8 * i);
+    uint64_t last = (uint64_t)length << 56 | last_bytes(bytes, left, length);
     s.v3 ^= last;
     sip_round(&s);
     s.v0 ^= last;

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "kamiyo/base/digits.h"
+
 void text_init(struct text *text, char *data, size_t capacity)
 {
     *text = (struct text){.data = data, .capacity = capacity};
@@ -21,41 +23,13 @@ struct slice text_slice(const struct text *text)
     return (struct slice){text->data, text->length};
 }
 
-/* Two digits a step: divisions are what a number costs. */
-static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
-                                  "25262728293031323334353637383940414243444546474849"
-                                  "50515253545556575859606162636465666768697071727374"
-                                  "75767778798081828384858687888990919293949596979899";
-
-static unsigned count_digits(uint64_t value)
-{
-    unsigned count = 1;
-    for (; value >= 10000; value /= 10000)
-        count += 4;
-    return count + (value >= 10) + (value >= 100) + (value >= 1000);
-}
-
 void text_append_u64(struct text *text, uint64_t value)
 {
-    if (value < 10) {
-        text_append_char(text, (char)('0' + value));
-        return;
-    }
-    unsigned count = count_digits(value);
-    if (count > text->capacity - text->length) {
+    size_t room = text->capacity - text->length;
+    if (room < DIGITS_MAX && room < digits_count(value))
         text->overflow = true;
-        return;
-    }
-    char *end = text->data + text->length + count;
-    for (; value >= 100; value /= 100) {
-        end -= 2;
-        memcpy(end, digit_pairs + 2 * (value % 100), 2);
-    }
-    if (value >= 10)
-        memcpy(end - 2, digit_pairs + 2 * value, 2);
     else
-        end[-1] = (char)('0' + value);
-    text->length += count;
+        text->length = (size_t)(digits_write(text->data + text->length, value) - text->data);
 }
 
 void text_append_i64(struct text *text, int64_t value)
@@ -149,6 +123,39 @@ static bool is_plain_json_word(const char *bytes)
     return (is_control | is_special | (word & (ones << 7))) == 0;
 }
 
+#define STEP 16
+typedef int8_t byte_vector __attribute__((vector_size(STEP)));
+typedef uint64_t word_vector __attribute__((vector_size(STEP)));
+
+/* All sixteen bytes are plain. As signed numbers, those that are not ASCII lie below the space. */
+static bool is_plain_json_part(const char *bytes)
+{
+    const byte_vector zeroes = {0};
+    byte_vector part;
+    memcpy(&part, bytes, STEP);
+    word_vector found = (word_vector)((part < zeroes + ' ') | (part == zeroes + '"') |
+                                      (part == zeroes + '\\') | (part == zeroes + 0x7f));
+    return (found[0] | found[1]) == 0;
+}
+
+/* The last step overlaps the one before it, so that few bytes are looked at alone. */
+static bool is_plain_json_text(struct slice bytes)
+{
+    const char *end = bytes.data + bytes.length;
+    size_t at = 0;
+    if (bytes.length >= STEP) {
+        for (; at + STEP < bytes.length; at += STEP)
+            if (!is_plain_json_part(bytes.data + at))
+                return false;
+        return is_plain_json_part(end - STEP);
+    }
+    if (bytes.length >= 8)
+        return is_plain_json_word(bytes.data) && is_plain_json_word(end - 8);
+    while (at < bytes.length && is_plain_json((unsigned char)bytes.data[at]))
+        at++;
+    return at == bytes.length;
+}
+
 static size_t plain_json_length(struct slice bytes)
 {
     size_t at = 0;
@@ -163,6 +170,10 @@ void text_append_json(struct text *text, struct slice bytes)
 {
     const unsigned char *data = (const unsigned char *)bytes.data;
     size_t at = 0;
+    if (LIKELY(is_plain_json_text(bytes))) {
+        text_append(text, bytes);
+        return;
+    }
     while (at < bytes.length) {
         size_t start = at;
         at += plain_json_length((struct slice){bytes.data + at, bytes.length - at});

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kamiyo/base/attributes.h"
 
@@ -21,6 +22,15 @@ struct slice {
 #define SLICE(literal) ((struct slice){(literal), sizeof(literal) - 1})
 /* For printf's "%.*s". */
 #define SLICE_PRINT(slice) (int)(slice).length, ((slice).data != NULL ? (slice).data : "")
+
+/* Copy to where the caller has made sure of the room; returns what follows. Inline, so that
+ * literals become plain stores. */
+static inline char *slice_put(char *out, struct slice bytes)
+{
+    if (bytes.length > 0)
+        memcpy(out, bytes.data, bytes.length);
+    return out + bytes.length;
+}
 
 /* The slice of a terminated string; NULL gives the empty slice. */
 struct slice slice_of(const char *text);

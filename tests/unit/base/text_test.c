@@ -37,6 +37,22 @@ static void test_numbers(void **state)
     assert_string_equal(text_terminate(&text), "18446744073709551615");
 }
 
+static void test_number_that_just_fits(void **state)
+{
+    (void)state;
+    char memory[6] = "......";
+    struct text text;
+    text_init(&text, memory, 5);
+    text_append_u64(&text, 12345);
+    assert_false(text.overflow);
+    assert_memory_equal(memory, "12345.", 6);
+    text_init(&text, memory, 4);
+    text_append_u64(&text, 67890);
+    assert_true(text.overflow);
+    assert_int_equal(text.length, 0);
+    assert_memory_equal(memory, "12345.", 6);
+}
+
 static void test_overflow_writes_nothing_beyond(void **state)
 {
     (void)state;
@@ -218,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_number_that_just_fits),
         cmocka_unit_test(test_overflow_writes_nothing_beyond),
         cmocka_unit_test(test_json_of_any_byte_at_any_place),
         cmocka_unit_test(test_json_keeps_utf8),

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Whole numbers in decimal, for lines that are written for each request. The
+ * caller has made sure of the room; base/text.h has the forms that look at it.
+ */
+#define DIGITS_MAX 20 /* of 2^64 - 1 */
+
+/* How many digits digits_write writes: 1 to DIGITS_MAX. */
+size_t digits_count(uint64_t value);
+/* Write the number at `out`, without a terminator; returns what follows it. */
+char *digits_write(char *out, uint64_t value);
