@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kamiyo/base/attributes.h"
+#include "kamiyo/base/digits.h"
 
 /* Bytes of a client's text that are kept when a line would be too long; each may take six in JSON
  * ("\u0001"). */
@@ -25,15 +26,27 @@ static int hex_value(char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
+static const struct slice secrets[] = {
+    {"token", 5}, {"api_key", 7}, {"key", 3}, {"secret", 6}, {"signature", 9}};
+
+static bool is_secret_word(struct slice word)
+{
+    for (size_t i = 0; i < COUNT_OF(secrets); i++) {
+        if (slice_equal_ignore_case(word, secrets[i]))
+            return true;
+    }
+    return false;
+}
+
 /* Whether a query parameter's name, percent-decoded and without case, is one whose value is a
  * secret (contract section 9). */
 static bool is_secret_name(struct slice name)
 {
-    static const struct slice secrets[] = {
-        {"token", 5}, {"api_key", 7}, {"key", 3}, {"secret", 6}, {"signature", 9}};
     char decoded[16];
     size_t length = 0;
 
+    if (slice_find(name, '%') == name.length)
+        return is_secret_word(name);
     for (size_t i = 0; i < name.length; i++) {
         char byte = name.data[i];
 
@@ -46,9 +59,33 @@ static bool is_secret_name(struct slice name)
         }
         decoded[length++] = byte;
     }
-    for (size_t i = 0; i < COUNT_OF(secrets); i++) {
-        if (slice_equal_ignore_case((struct slice){decoded, length}, secrets[i]))
+    return is_secret_word((struct slice){decoded, length});
+}
+
+static bool is_separator(char byte)
+{
+    return byte == '&' || byte == ';';
+}
+
+/* Whether some parameter's value must be masked. Goes from "=" to "=" and back over the name, so
+ * that values cost next to nothing. */
+static bool has_secret(struct slice query)
+{
+    size_t at = 0;
+
+    while (at < query.length) {
+        size_t equals = at + slice_find((struct slice){query.data + at, query.length - at}, '=');
+        size_t start = equals;
+
+        if (equals == query.length)
+            break;
+        while (start > at && !is_separator(query.data[start - 1]))
+            start--;
+        /* What follows a first "=" without a separator between belongs to the value. */
+        if ((start > at || at == 0) &&
+            is_secret_name((struct slice){query.data + start, equals - start}))
             return true;
+        at = equals + 1;
     }
     return false;
 }
@@ -59,7 +96,8 @@ struct slice access_line_mask(struct slice target, char *out, size_t capacity)
     struct text text;
     size_t at;
 
-    if (query == target.length)
+    if (query == target.length ||
+        !has_secret((struct slice){target.data + query + 1, target.length - query - 1}))
         return target;
     text_init(&text, out, capacity);
     text_append(&text, (struct slice){target.data, query + 1});
@@ -68,7 +106,7 @@ struct slice access_line_mask(struct slice target, char *out, size_t capacity)
         size_t equals;
         struct slice parameter;
 
-        while (end < target.length && target.data[end] != '&' && target.data[end] != ';')
+        while (end < target.length && !is_separator(target.data[end]))
             end++;
         parameter = (struct slice){target.data + at, end - at};
         equals = slice_find(parameter, '=');
@@ -125,83 +163,92 @@ format_time(struct access_line_clock *clock, enum access_log_format format, int6
     return (struct slice){clock->text, clock->length};
 }
 
+/*
+ * JSON is written without a look at the room but for what has no bound of its own: the literals,
+ * numbers and the time take less than ACCESS_LINE_SLACK together, and each text is held against
+ * `limit`. Where one does not fit, and from there on, the line ends up beyond `limit`.
+ */
+
 /* Microseconds as milliseconds, "12.345"; below 0 is null. */
-static void put_ms(struct text *out, int64_t us)
+static char *put_ms(char *at, int64_t us)
 {
-    if (us < 0) {
-        text_append(out, SLICE("null"));
-        return;
-    }
-    const char fraction[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10),
-                              (char)('0' + us % 10)};
+    if (us < 0)
+        return slice_put(at, SLICE("null"));
+    uint64_t whole = (uint64_t)us / 1000;
+    unsigned rest = (unsigned)((uint64_t)us - whole * 1000);
+    const char fraction[4] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
+                              (char)('0' + rest % 10)};
 
-    text_append_u64(out, (uint64_t)us / 1000);
-    text_append(out, (struct slice){fraction, sizeof(fraction)});
+    return slice_put(digits_write(at, whole), (struct slice){fraction, sizeof(fraction)});
 }
 
-/* As put_string, for what is never anything but letters, digits and the like. */
-static void put_word(struct text *out, struct slice prefix, struct slice value)
+/* A word of the gateway's, which needs no escaping. Empty is null. */
+static inline char *put_word(char *at, char *limit, struct slice word)
 {
-    text_append(out, prefix);
-    if (value.length == 0) {
-        text_append(out, SLICE("null"));
-        return;
-    }
-    text_append_char(out, '"');
-    text_append(out, value);
-    text_append_char(out, '"');
+    if (word.length == 0)
+        return slice_put(at, SLICE("null"));
+    if (UNLIKELY(at > limit || (size_t)(limit - at) < word.length))
+        return at > limit ? at : limit + 1;
+    *at = '"';
+    at = slice_put(at + 1, word);
+    *at = '"';
+    return at + 1;
 }
 
-/* `prefix` ends in the field's name and colon. Empty is null. */
-static void put_string(struct text *out, struct slice prefix, struct slice value)
+/* What a client may have written. Empty is null. */
+static char *put_string(char *at, char *limit, struct slice value)
 {
-    text_append(out, prefix);
-    if (value.length == 0) {
-        text_append(out, SLICE("null"));
-        return;
-    }
-    text_append_char(out, '"');
-    text_append_json(out, value);
-    text_append_char(out, '"');
+    struct text text;
+
+    if (value.length == 0)
+        return slice_put(at, SLICE("null"));
+    if (UNLIKELY(at > limit))
+        return at;
+    *at = '"';
+    text_init(&text, at + 1, (size_t)(limit - at));
+    text_append_json(&text, value);
+    at += 1 + text.length;
+    if (UNLIKELY(text.overflow))
+        return limit + 1;
+    *at = '"';
+    return at + 1;
 }
 
-static void put_number(struct text *out, struct slice prefix, uint64_t value)
+static uint64_t not_negative(int64_t value)
 {
-    text_append(out, prefix);
-    text_append_u64(out, value);
+    return value > 0 ? (uint64_t)value : 0;
 }
 
-static void
-put_json(struct text *out, const struct access_record *record, struct access_line_clock *clock)
+/* Returns the line's end; beyond out + ACCESS_LINE_MAX_BYTES: it does not fit. */
+static char *
+put_json(char *out, const struct access_record *record, struct access_line_clock *clock)
 {
-    put_word(out, SLICE("{\"time\":"), format_time(clock, ACCESS_LOG_JSON, record->wall_us));
-    put_word(out, SLICE(",\"request_id\":"), record->request_id);
-    put_word(out, SLICE(",\"client_ip\":"), record->client_ip);
-    put_string(out, SLICE(",\"method\":"), record->method);
-    put_string(out, SLICE(",\"path\":"), record->target);
-    put_number(out, SLICE(",\"status\":"), record->status > 0 ? (uint64_t)record->status : 0);
-    put_number(out, SLICE(",\"bytes_in\":"), record->bytes_in);
-    put_number(out, SLICE(",\"bytes_out\":"), record->bytes_out);
-    text_append(out, SLICE(",\"duration_ms\":"));
-    put_ms(out, record->duration_us);
-    text_append(out, SLICE(",\"upstream_ms\":"));
-    put_ms(out, record->upstream_us);
-    put_number(out, SLICE(",\"retries\":"), record->retries > 0 ? (uint64_t)record->retries : 0);
-    text_append(out, SLICE(",\"limit_ms\":"));
-    put_ms(out, record->limit_us);
-    put_word(out, SLICE(",\"tier\":"), record->tier);
-    put_string(out, SLICE(",\"user\":"), record->user);
-    put_word(out, SLICE(",\"route\":"), record->route);
-    put_word(out, SLICE(",\"decision\":"), record->decision);
-    put_word(out, SLICE(",\"mode\":"), record->mode);
-    text_append(out, SLICE(",\"remaining\":"));
-    if (record->remaining < 0)
-        text_append(out, SLICE("null"));
-    else
-        text_append_i64(out, record->remaining);
-    put_string(out, SLICE(",\"user_agent\":"), record->user_agent);
-    put_string(out, SLICE(",\"reason\":"), record->reason);
-    text_append(out, SLICE("}\n"));
+    char *limit = out + ACCESS_LINE_MAX_BYTES;
+    char *at = slice_put(out, SLICE("{\"time\":\""));
+
+    at = slice_put(at, format_time(clock, ACCESS_LOG_JSON, record->wall_us));
+    at = put_word(slice_put(at, SLICE("\",\"request_id\":")), limit, record->request_id);
+    at = put_word(slice_put(at, SLICE(",\"client_ip\":")), limit, record->client_ip);
+    at = put_string(slice_put(at, SLICE(",\"method\":")), limit, record->method);
+    at = put_string(slice_put(at, SLICE(",\"path\":")), limit, record->target);
+    at = digits_write(slice_put(at, SLICE(",\"status\":")), not_negative(record->status));
+    at = digits_write(slice_put(at, SLICE(",\"bytes_in\":")), record->bytes_in);
+    at = digits_write(slice_put(at, SLICE(",\"bytes_out\":")), record->bytes_out);
+    at = put_ms(slice_put(at, SLICE(",\"duration_ms\":")), record->duration_us);
+    at = put_ms(slice_put(at, SLICE(",\"upstream_ms\":")), record->upstream_us);
+    at = digits_write(slice_put(at, SLICE(",\"retries\":")), not_negative(record->retries));
+    at = put_ms(slice_put(at, SLICE(",\"limit_ms\":")), record->limit_us);
+    at = put_word(slice_put(at, SLICE(",\"tier\":")), limit, record->tier);
+    at = put_string(slice_put(at, SLICE(",\"user\":")), limit, record->user);
+    at = put_word(slice_put(at, SLICE(",\"route\":")), limit, record->route);
+    at = put_word(slice_put(at, SLICE(",\"decision\":")), limit, record->decision);
+    at = put_word(slice_put(at, SLICE(",\"mode\":")), limit, record->mode);
+    at = slice_put(at, SLICE(",\"remaining\":"));
+    at = record->remaining < 0 ? slice_put(at, SLICE("null"))
+                               : digits_write(at, (uint64_t)record->remaining);
+    at = put_string(slice_put(at, SLICE(",\"user_agent\":")), limit, record->user_agent);
+    at = put_string(slice_put(at, SLICE(",\"reason\":")), limit, record->reason);
+    return slice_put(at, SLICE("}\n"));
 }
 
 static void put_quoted(struct text *out, struct slice value)
@@ -229,8 +276,10 @@ put_combined(struct text *out, const struct access_record *record, struct access
     } else {
         text_append_char(out, '-');
     }
-    put_number(out, SLICE("\" "), record->status > 0 ? (uint64_t)record->status : 0);
-    put_number(out, SLICE(" "), record->bytes_out);
+    text_append(out, SLICE("\" "));
+    text_append_u64(out, not_negative(record->status));
+    text_append_char(out, ' ');
+    text_append_u64(out, record->bytes_out);
     text_append(out, SLICE(" \""));
     put_quoted(out, record->referer);
     text_append(out, SLICE("\" \""));
@@ -247,18 +296,46 @@ static struct slice cut(struct slice value, char out[CUT_BYTES + 3])
     return (struct slice){out, CUT_BYTES + 3};
 }
 
-static bool put_line(struct text *out,
-                     enum access_log_format format,
-                     const struct access_record *record,
-                     struct access_line_clock *clock,
-                     char *memory)
+/* The line's length; 0 = it does not fit. */
+static size_t put_line(char *out,
+                       enum access_log_format format,
+                       const struct access_record *record,
+                       struct access_line_clock *clock)
 {
-    text_init(out, memory, ACCESS_LINE_MAX_BYTES);
-    if (format == ACCESS_LOG_JSON)
-        put_json(out, record, clock);
-    else
-        put_combined(out, record, clock);
-    return !out->overflow;
+    struct text text;
+
+    if (format == ACCESS_LOG_JSON) {
+        size_t length = (size_t)(put_json(out, record, clock) - out);
+
+        return length <= ACCESS_LINE_MAX_BYTES ? length : 0;
+    }
+    text_init(&text, out, ACCESS_LINE_MAX_BYTES);
+    put_combined(&text, record, clock);
+    return text.overflow ? 0 : text.length;
+}
+
+/* The line with what a client sent cut short; an overlong id is cut too. */
+static size_t put_cut_line(char *out,
+                           enum access_log_format format,
+                           struct access_record *line,
+                           struct access_line_clock *clock)
+{
+    char cuts[4][CUT_BYTES + 3];
+    size_t length;
+
+    line->target = cut(line->target, cuts[0]);
+    line->user_agent = cut(line->user_agent, cuts[1]);
+    line->referer = cut(line->referer, cuts[2]);
+    length = put_line(out, format, line, clock);
+    if (length > 0)
+        return length;
+    line->user = cut(line->user, cuts[3]);
+    line->target = SLICE("...");
+    length = put_line(out, format, line, clock);
+    if (length > 0)
+        return length;
+    line->method = line->user = SLICE("");
+    return put_line(out, format, line, clock);
 }
 
 size_t access_line_format(enum access_log_format format,
@@ -267,24 +344,16 @@ size_t access_line_format(enum access_log_format format,
                           char *out)
 {
     char masked[MAX_TARGET_BYTES];
-    char cuts[3][CUT_BYTES + 3];
     struct access_record line = *record;
-    struct text text;
+    bool is_long = line.target.length > sizeof(masked) / 2;
+    size_t length = 0;
 
-    if (line.target.length >
-        sizeof(masked) / 2) /* "key=" becomes "key=***": at most twice as long */
+    if (is_long) /* "key=" becomes "key=***": at most twice as long */
         line.target.length = sizeof(masked) / 2;
     line.target = access_line_mask(line.target, masked, sizeof(masked));
-    if (record->target.length <= sizeof(masked) / 2 && put_line(&text, format, &line, clock, out))
-        return text.length;
-    line.target = cut(line.target, cuts[0]);
-    line.user_agent = cut(line.user_agent, cuts[1]);
-    line.referer = cut(line.referer, cuts[2]);
-    if (!put_line(&text, format, &line, clock, out)) { /* an overlong id; the line stays one line */
-        line.user = cut(line.user, cuts[0]);
-        line.target = SLICE("...");
-        if (!put_line(&text, format, &line, clock, out))
-            out[text.length - 1] = '\n';
-    }
-    return text.length;
+    if (!is_long)
+        length = put_line(out, format, &line, clock);
+    if (length == 0)
+        length = put_cut_line(out, format, &line, clock);
+    return length;
 }

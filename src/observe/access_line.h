@@ -11,8 +11,11 @@
  * The text of one access-log line. Pure: a record in, bytes out.
  */
 
-/* Room that a line may need, its end included: PIPE_BUF, so that a pipe takes it whole. */
+/* The longest line, its end included: PIPE_BUF, so that a pipe takes it whole. */
 #define ACCESS_LINE_MAX_BYTES 4096
+/* Room that writing one may need beyond, before it is known that it does not fit. */
+#define ACCESS_LINE_SLACK 1024
+#define ACCESS_LINE_ROOM  (ACCESS_LINE_MAX_BYTES + ACCESS_LINE_SLACK)
 
 /* The text of the second that was formatted last: most lines fall into the same. Zero-initialised.
  */
@@ -24,8 +27,8 @@ struct access_line_clock {
 };
 
 /*
- * Write the line at `out` (ACCESS_LINE_MAX_BYTES of room) and return its length. If it does not
- * fit, the target, the user agent and the referer are cut so that it does, and end in "...".
+ * Write the line at `out` (ACCESS_LINE_ROOM of room) and return its length. If it is longer than
+ * ACCESS_LINE_MAX_BYTES, the target, the user agent and the referer are cut, and end in "...".
  */
 size_t access_line_format(enum access_log_format format,
                           const struct access_record *record,

@@ -378,9 +378,9 @@ void access_log_write(struct access_log_shard *shard,
         return;
     if (atomic_load_explicit(&shard->log->lost, memory_order_relaxed) > 0)
         lost = atomic_exchange_explicit(&shard->log->lost, 0, memory_order_relaxed);
-    if (BUFFER_BYTES - shard->buffer->length < ACCESS_LINE_MAX_BYTES)
+    if (BUFFER_BYTES - shard->buffer->length < ACCESS_LINE_ROOM)
         access_log_flush(shard);
-    if (BUFFER_BYTES - shard->buffer->length >= ACCESS_LINE_MAX_BYTES)
+    if (BUFFER_BYTES - shard->buffer->length >= ACCESS_LINE_ROOM)
         shard->buffer->length += access_line_format(
             (enum access_log_format)atomic_load_explicit(&settings->format, memory_order_relaxed),
             record, &shard->clock, shard->buffer->bytes + shard->buffer->length);
