@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Taking the figures: CPU a request in interleaved rounds, system calls, memory, latency at a fixed rate."""
-import json
+"""Taking the figures: CPU a request in interleaved rounds, system calls, memory."""
 import re
 import signal
 import socket
@@ -8,7 +7,7 @@ import statistics
 import subprocess
 import time
 
-from .machine import LOAD_CPU, busy_share
+from .machine import LOAD_CPU
 
 
 def wrk(port, path, seconds, connections, script=None, cpu=LOAD_CPU):
@@ -128,12 +127,3 @@ def bucket_bytes(process, users=100_000, batch=100):
         for first in range(batch, users + batch, batch):
             charge(first, batch)
         return (process.anonymous_bytes() - before) / users
-
-
-def open_loop(program, port, path, rate, seconds, connections=64):
-    before = busy_share(LOAD_CPU)
-    output = subprocess.run(["taskset", "-c", str(LOAD_CPU), program, "127.0.0.1", str(port), path, str(connections),
-                             str(rate), str(seconds)], capture_output=True, text=True, timeout=seconds + 30).stdout
-    result = json.loads(output)
-    result["load_busy"] = busy_share(LOAD_CPU, before)
-    return result
