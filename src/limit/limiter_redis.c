@@ -16,9 +16,8 @@
 
 #include "bucket_lua.h"
 
-/* EVALSHA, its hash, the number of keys; a key a window; action, numbers, and two texts a window.
- */
-#define MAX_ARGUMENTS (3 + LIMIT_MAX_WINDOWS + 2 + 2 * LIMIT_MAX_WINDOWS)
+/* EVALSHA, its hash, the number of keys; a key a window; all the rest in one. */
+#define MAX_ARGUMENTS (3 + LIMIT_MAX_WINDOWS + 1)
 /* Bucket key, route, window name, three colons, two braces, a terminator. */
 #define KEY_TAIL_BYTES (LIMIT_MAX_KEY_BYTES + 32 + LIMIT_WINDOW_NAME_SIZE + 8)
 /* Status, time, and twice the windows. */
@@ -146,9 +145,7 @@ struct command {
     struct slice arguments[MAX_ARGUMENTS];
     size_t count;
     char key_count[8];
-    char numbers[BUCKET_SCRIPT_NUMBERS_BYTES];
-    char bursts[LIMIT_MAX_WINDOWS][BUCKET_SCRIPT_BURST_BYTES];
-    char fields[LIMIT_MAX_WINDOWS][LIMIT_WINDOW_NAME_SIZE + 1];
+    char rest[BUCKET_SCRIPT_ARGUMENT_BYTES];
 };
 
 static void add(struct command *command, struct slice argument)
@@ -184,28 +181,19 @@ static void add_keys(struct limiter_redis *redis,
     }
 }
 
-static void add_arguments(struct limiter_redis *redis,
-                          const struct limiter_redis_request *request,
-                          struct command *command)
+static void add_rest(struct limiter_redis *redis,
+                     const struct limiter_redis_request *request,
+                     struct command *command)
 {
-    const struct limit_policy *policy = request->policy;
+    enum limit_layout layout =
+        is_together(redis, request) ? LIMIT_LAYOUT_IDENTITY : LIMIT_LAYOUT_WINDOW;
     int64_t deadline_ms = request->deadline_ms > 0
                               ? redis_client_server_ms(redis->client, request->deadline_ms)
                               : BUCKET_SCRIPT_NO_DEADLINE;
-    size_t length = bucket_script_numbers(policy, request->action, request->tokens, deadline_ms,
-                                          command->numbers);
+    size_t length = bucket_script_argument(request->policy, layout, request->action,
+                                           request->tokens, deadline_ms, command->rest);
 
-    add(command, (struct slice){command->numbers, length});
-    for (size_t i = 0; i < policy->window_count; i++) {
-        length = bucket_script_burst(&policy->windows[i], command->bursts[i]);
-        add(command, (struct slice){command->bursts[i], length});
-    }
-    for (size_t i = 0; is_together(redis, request) && i < policy->window_count; i++) {
-        length = strlen(policy->windows[i].name);
-        memcpy(command->fields[i], policy->windows[i].name, length);
-        command->fields[i][length] = ':';
-        add(command, (struct slice){command->fields[i], length + 1});
-    }
+    add(command, (struct slice){command->rest, length});
 }
 
 enum progress limiter_redis_send(struct limiter_redis *redis,
@@ -221,7 +209,7 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
     add(&command, sha != NULL ? SLICE("EVALSHA") : SLICE("EVAL"));
     add(&command, sha != NULL ? slice_of(sha) : (struct slice){bucket_lua, bucket_lua_size});
     add_keys(redis, request, &command);
-    add_arguments(redis, request, &command);
+    add_rest(redis, request, &command);
     if (redis_client_command(redis->client, command.arguments, command.count, 0, done, arg, call) ==
         PROGRESS_DONE)
         return PROGRESS_DONE;

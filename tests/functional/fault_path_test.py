@@ -109,7 +109,7 @@ def test_clock_of_redis_jumps(t):
 
         now = int((time.time() + offset[0]) * 1000)
         numbers = arguments[4 + 0]
-        deadline = struct.unpack_from("<d", numbers)[0]
+        deadline = struct.unpack_from(">d", numbers, 1)[0]  # behind MessagePack's type byte
         return b"*2\r\n:2\r\n:%d\r\n" % now if now > deadline else b"*3\r\n:1\r\n:%d\r\n:500\r\n" % now
 
     store, gateway, load = greeted(t, reply)

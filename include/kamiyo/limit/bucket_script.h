@@ -8,13 +8,12 @@
 #include "kamiyo/limit/bucket.h"
 
 /*
- * Talking to bucket.lua: its arguments as bytes, its reply as buckets. The
+ * Talking to bucket.lua: its argument as bytes, its reply as buckets. The
  * caller forms keys and sends; a command is
  *
- *   EVALSHA <sha1> <keys> KEYS... ARGV...
- *   layout window:    KEYS = a hash for each window      ARGV = numbers, the bursts
- *   layout identity:  KEYS = one hash                    ARGV = numbers, the bursts, the names with
- * ':'
+ *   EVALSHA <sha1> <keys> KEYS... ARGV[1]
+ *   layout window:    KEYS = a hash for each window
+ *   layout identity:  KEYS = one hash
  *
  * with windows in the policy's order. The text of the script is `bucket_lua` in
  * the generated "bucket_lua.h". Once a reply is read, bucket_describe
@@ -34,20 +33,21 @@ enum bucket_script_status {
     BUCKET_SCRIPT_GARBAGE, /* no reply of this script */
 };
 
-#define BUCKET_SCRIPT_NUMBERS_BYTES ((3 + 4 * LIMIT_MAX_WINDOWS) * sizeof(double))
+/* Room for the argument: 9 bytes a number, 16 a burst, 32 a field. */
+#define BUCKET_SCRIPT_ARGUMENT_BYTES (3 * 9 + LIMIT_MAX_WINDOWS * (4 * 9 + 16 + 3 * 32))
 /* For calls that are never too late. */
 #define BUCKET_SCRIPT_NO_DEADLINE ((int64_t)1 << 53)
-/* A burst as text: at most 10^12. */
-#define BUCKET_SCRIPT_BURST_BYTES 16
 
-/* The first argument, and its length. deadline_ms is of Redis's clock; tokens within +-10^12. */
-size_t bucket_script_numbers(const struct limit_policy *policy,
-                             enum bucket_script_action action,
-                             int64_t tokens,
-                             int64_t deadline_ms,
-                             char out[BUCKET_SCRIPT_NUMBERS_BYTES]);
-/* A window's burst as text; the length. */
-size_t bucket_script_burst(const struct limit_window *window, char out[BUCKET_SCRIPT_BURST_BYTES]);
+/*
+ * ARGV[1]; its length. `layout` says whether the fields are named after their windows.
+ * deadline_ms is of Redis's clock; tokens within +-10^12.
+ */
+size_t bucket_script_argument(const struct limit_policy *policy,
+                              enum limit_layout layout,
+                              enum bucket_script_action action,
+                              int64_t tokens,
+                              int64_t deadline_ms,
+                              char out[BUCKET_SCRIPT_ARGUMENT_BYTES]);
 
 /*
  * Read the integers of a reply to a command for `policy`. *now_ms (Redis's clock) is set unless

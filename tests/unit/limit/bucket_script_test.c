@@ -82,11 +82,9 @@ static struct script_reply run_script(const struct twin *twin,
                                       int64_t deadline_ms)
 {
     size_t key_count = twin->layout == LIMIT_LAYOUT_IDENTITY ? 1 : twin->policy.window_count;
-    struct script_argument arguments[4 + 3 * LIMIT_MAX_WINDOWS];
+    struct script_argument arguments[4 + LIMIT_MAX_WINDOWS];
     char keys[LIMIT_MAX_WINDOWS][64];
-    char bursts[LIMIT_MAX_WINDOWS][BUCKET_SCRIPT_BURST_BYTES];
-    char names[LIMIT_MAX_WINDOWS][64];
-    char numbers[BUCKET_SCRIPT_NUMBERS_BYTES];
+    char packed[BUCKET_SCRIPT_ARGUMENT_BYTES];
     char count_text[4];
     size_t count = 0;
 
@@ -99,17 +97,8 @@ static struct script_reply run_script(const struct twin *twin,
         arguments[count++] = (struct script_argument){keys[i], strlen(keys[i])};
     }
     arguments[count].length =
-        bucket_script_numbers(&twin->policy, action, tokens, deadline_ms, numbers);
-    arguments[count++].data = numbers;
-    for (size_t i = 0; i < twin->policy.window_count; i++) {
-        arguments[count].length = bucket_script_burst(&twin->policy.windows[i], bursts[i]);
-        arguments[count++].data = bursts[i];
-    }
-    for (size_t i = 0; twin->layout == LIMIT_LAYOUT_IDENTITY && i < twin->policy.window_count;
-         i++) {
-        field_text(twin, i, "", names[i]);
-        arguments[count++] = (struct script_argument){names[i], strlen(names[i])};
-    }
+        bucket_script_argument(&twin->policy, twin->layout, action, tokens, deadline_ms, packed);
+    arguments[count++].data = packed;
     return script_command(arguments, count);
 }
 
@@ -361,9 +350,11 @@ static void test_late_calls_and_denials_write_nothing(void **state)
 static void test_odd_fields_are_refused(void **state)
 {
     static const char *const odd[] = {
-        "nan", "inf", "-inf", "0x10", "1e999",
-        "abc", "+5",  ".5",   "5.",   "-.5",
-        "1e",  "--5", "5e",   "1_0",  "11111111111111111111111111111111111111111"};
+        "nan",   "inf",  "-inf", "0x10", "1e999",
+        "abc",   "+5",   ".5",   "5.",   "-.5",
+        "1e",    "--5",  "5e",   "1_0",  "11111111111111111111111111111111111111111",
+        "1E5",   "1.e5", "1e5.", ".",    "-",
+        "5.5.5", "1e+",  "e5"};
     static const char *const fine[] = {"5", "-5", "5.25", "-5.25", "1e1", "1.5e+1", "5e-1", "05"};
     static const char *const fields[] = {"tokens", "last_refill", "capacity"};
 

@@ -2,6 +2,7 @@
 /* The scripted store, and short ways to ask the limiter that stands over it. */
 #include "store_support.h"
 
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,27 +35,39 @@ static void say_decision(struct store_fixture *f,
     fake_redis_reply(connection, reply);
 }
 
+/* The n-th number of the script's argument: MessagePack's doubles, 9 bytes each. */
+static double number_at(const struct fake_redis_command *command, size_t n)
+{
+    uint64_t bits;
+    double number;
+
+    memcpy(&bits, command->arguments[4] + 9 * n + 1, sizeof(bits)); /* behind the one key */
+    bits = be64toh(bits);
+    memcpy(&number, &bits, sizeof(number));
+    return number;
+}
+
 static void run_script(struct store_fixture *f,
                        struct fake_redis_connection *connection,
                        const struct fake_redis_command *command)
 {
-    double numbers[3]; /* deadline, action, tokens; behind the keys, of which there is one */
+    double action = number_at(command, 1);
+    double tokens = number_at(command, 2);
     char reply[64];
 
-    memcpy(numbers, command->arguments[4], sizeof(numbers));
-    f->last_deadline = numbers[0];
+    f->last_deadline = number_at(command, 0);
     switch (next_act(f)) {
     case STORE_DECIDE:
-        say_decision(f, connection, numbers[1], numbers[2]);
+        say_decision(f, connection, action, tokens);
         break;
     case STORE_SILENT:
         break;
     case STORE_CHARGE_SILENTLY:
-        f->spent += numbers[2];
+        f->spent += tokens;
         break;
     case STORE_HOLD:
         f->held = connection;
-        f->held_cost = numbers[2];
+        f->held_cost = tokens;
         break;
     case STORE_LATE:
         (void)snprintf(reply, sizeof(reply), "*2\r\n:2\r\n:%lld\r\n", (long long)clock_wall_ms());
