@@ -18,6 +18,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "kamiyo/base/clock.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/net/loop.h"
 
@@ -59,7 +60,9 @@ static_assert(BUCKETS == 1 << (64 - 58), "bucket_of takes the upper six bits");
 static void arm(struct loop_timer_queue *queue)
 {
     const struct loop_timer *head = TAILQ_FIRST(&queue->list);
-    int64_t delay_ms = head->deadline_ms - loop_now_ms(queue->timers->loop);
+    /* By the clock itself: libevent counts from its own reading, and the turn's may be old when the
+     * thread had to wait for a CPU meanwhile. Whoever waits is not to wait for that twice. */
+    int64_t delay_ms = head->deadline_ms - clock_monotonic_ms();
     struct timeval delay;
 
     if (delay_ms < 0)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -350,6 +351,38 @@ static void test_queue_is_armed_lazily(void **state)
     loop_fixture_run_until(loop, &counter.is_done);
 }
 
+struct late_start {
+    struct loop *loop;
+    struct counter *counter;
+    int64_t started_ms;
+};
+
+static void start_in_an_old_turn(void *arg)
+{
+    struct late_start *late = arg;
+    const struct timespec pause = {.tv_nsec = 400000000};
+
+    (void)loop_now(late->loop);
+    (void)nanosleep(&pause, NULL);
+    late->started_ms = clock_monotonic_ms();
+    loop_timer_start(late->loop, &late->counter->timer, 300);
+}
+
+/* What a thread waited for a CPU within a turn is not waited for again. */
+static void test_timer_counts_from_the_turn(void **state)
+{
+    struct loop *loop = *state;
+    struct counter counter;
+    struct late_start late = {.loop = loop, .counter = &counter};
+    struct loop_task task;
+
+    counter_init(&counter, loop, 1);
+    loop_task_init(&task, start_in_an_old_turn, &late);
+    loop_defer(loop, &task);
+    loop_fixture_run_until(loop, &counter.is_done);
+    assert_in_range(clock_monotonic_ms() - late.started_ms, 0, 200);
+}
+
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
@@ -369,6 +402,7 @@ int main(void)
         TEST(test_timer_stopped_by_its_neighbour),
         TEST(test_many_lengths),
         TEST(test_queue_is_armed_lazily),
+        TEST(test_timer_counts_from_the_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
