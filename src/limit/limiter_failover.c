@@ -15,6 +15,11 @@
  * A connection that is lost while UP is made again at once; until that attempt
  * has ended, decisions are held, each to its own deadline, and sent again once.
  * What happens to each decision is limiter_failover_call.c's.
+ *
+ * Each decision that fails counts, also when one stall made many of them fail:
+ * each was a client that waited, and of as many that follow none is to wait
+ * again. What a short stall costs is kept small at the other end, by a probe
+ * right after the breaker has opened.
  */
 #include "limiter_failover.h"
 
@@ -29,7 +34,9 @@
 
 /* Between two probes; with the connection's back-off (1 s) well under the 2 s of recovery. */
 #define PROBE_INTERVAL_MS 200
-#define CALLS_KEPT        256
+/* After the breaker has opened: a stall that is over by then costs no more than this. */
+#define FIRST_PROBE_MS 10
+#define CALLS_KEPT     256
 
 /* --- breaker and state --- */
 
@@ -54,7 +61,7 @@ static void go_down(struct limiter_failover *failover,
     limit_store_report_down(failover->shared->store, failure, was_up);
     limiter_probe_stop(failover->probe);
     if (state == FAILOVER_PROBING)
-        probe_after(failover, PROBE_INTERVAL_MS);
+        probe_after(failover, FIRST_PROBE_MS);
     limiter_failover_flush_held(failover);
 }
 
@@ -63,6 +70,7 @@ static void open_if_enough(struct limiter_failover *failover, const struct redis
     if (failover->state != FAILOVER_UP ||
         failover->timeouts_in_row + failover->write_failures_in_row < failover->breaker_failures)
         return;
+    failover->has_script_failed = true; /* or was too slow: a SET alone proves nothing */
     go_down(failover, redis_client_is_ready(failover->client) ? FAILOVER_PROBING : FAILOVER_AWAY,
             failure);
 }

@@ -11,6 +11,9 @@
 
 #include <cmocka.h>
 
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/redis/redis_client.h"
+
 #include "store_support.h"
 
 static void test_decisions(void **state)
@@ -114,6 +117,7 @@ static void test_late_replies_open_the_breaker(void **state)
     struct store_fixture f;
 
     store_start_up(&f, state);
+    f.fails_probes = true; /* what is slow with decisions is slow with a probe's */
     for (int i = 0; i < 3; i++) {
         assert_true(store_has_redis(&f));
         STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
@@ -180,6 +184,30 @@ static void test_breaker(void **state)
     /* Three came after the breaker opened, three timed out unheard and end with their connection.
      */
     STORE_UNTIL(&f, f.spent >= 4);
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    store_teardown(&f);
+}
+
+/* Each decision that a stall fails counts; once the stall is over the probe finds that out at once,
+ * and proves that the script is answered. */
+static void test_stall_opens_the_breaker_for_a_moment(void **state)
+{
+    struct store_fixture f;
+    struct store_answer answers[3];
+    int64_t opened_ms;
+
+    store_start_up(&f, state);
+    STORE_ACTS(&f, STORE_HOLD, STORE_HOLD, STORE_HOLD, STORE_DECIDE);
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        store_ask(&f, &answers[i]);
+    STORE_UNTIL(&f, !store_has_redis(&f));
+    opened_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        assert_true(answers[i].is_done && answers[i].decision.mode == LIMIT_MODE_FALLBACK);
+    STORE_UNTIL(&f, store_has_redis(&f));
+    assert_in_range(clock_monotonic_ms() - opened_ms, 0, STORE_QUICK_MS);
+    assert_int_equal(f.script_probes, 1);
+    assert_int_equal((int)f.spent, 3); /* charged once each, late as they were */
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
     store_teardown(&f);
 }
@@ -346,6 +374,7 @@ int main(void)
         LOOP_TEST(test_late_without_a_timeout_is_no_failure),
         LOOP_TEST(test_charge_of_a_refused_request_is_given_back),
         LOOP_TEST(test_breaker),
+        LOOP_TEST(test_stall_opens_the_breaker_for_a_moment),
         LOOP_TEST(test_denials_prove_nothing),
         LOOP_TEST(test_read_only_drops_the_connection),
         LOOP_TEST(test_wrong_shape_drops_the_connection),

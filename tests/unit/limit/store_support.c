@@ -67,6 +67,7 @@ static void run_script(struct store_fixture *f,
         break;
     case STORE_HOLD:
         f->held = connection;
+        f->held_count++;
         f->held_cost = tokens;
         break;
     case STORE_LATE:
@@ -115,16 +116,24 @@ static void script(void *arg,
         f->evalshas += strcmp(name, "EVALSHA") == 0;
         run_script(f, connection, command);
     } else if (strcmp(name, "SET") == 0) {
-        fake_redis_reply(connection, f->fails_probes ? "-OOM command not allowed\r\n" : "+OK\r\n");
+        if (f->held != NULL)
+            store_release(f);
+        if (!f->ignores_probes)
+            fake_redis_reply(connection,
+                             f->fails_probes ? "-OOM command not allowed\r\n" : "+OK\r\n");
     } else {
-        fake_redis_reply(connection, ":1\r\n");
+        f->heartbeats += strcmp(name, "ZADD") == 0;
+        f->farewells += strcmp(name, "ZREM") == 0;
+        if (!f->ignores_probes) /* a DEL is part of them */
+            fake_redis_reply(connection, ":1\r\n");
     }
 }
 
 void store_release(struct store_fixture *f)
 {
     assert_non_null(f->held);
-    say_decision(f, f->held, 0, f->held_cost);
+    for (; f->held_count > 0; f->held_count--)
+        say_decision(f, f->held, 0, f->held_cost);
     f->held = NULL;
 }
 

@@ -30,7 +30,8 @@ enum store_act {
     STORE_DECIDE,
     STORE_SILENT,          /* nothing is charged, nothing is said */
     STORE_CHARGE_SILENTLY, /* charged, and not said */
-    STORE_HOLD,            /* the command is kept, to be decided by store_release() */
+    STORE_HOLD,            /* the command is kept, to be decided by store_release(), or before a
+                              probe is answered */
     STORE_LATE,
     STORE_ODD,
     STORE_NO_SCRIPT,
@@ -58,11 +59,15 @@ struct store_fixture {
     size_t act_next;
     bool fails_probes;
     bool fails_script_probes;
+    bool ignores_probes; /* they get no answer */
     unsigned script_probes;
+    unsigned heartbeats;
+    unsigned farewells;
     double spent; /* in the store's books */
     unsigned evals;
     unsigned evalshas;
     struct fake_redis_connection *held;
+    unsigned held_count;
     double held_cost;
     double last_deadline;
 };
@@ -73,7 +78,7 @@ struct store_answer {
     struct limiter_call *call;
 };
 
-/* The command that was held is executed now, and answered. */
+/* The commands that were held are executed now, and answered. */
 void store_release(struct store_fixture *f);
 bool store_has_redis(const struct store_fixture *f);
 /* Everything but the limiter, so that a test may change the options first. */
