@@ -32,6 +32,7 @@ struct limit_store {
     bool is_configured;
     size_t worker_count;
     size_t up_count;
+    size_t connected_count;   /* while the state is UNKNOWN */
     int64_t instances;        /* as last counted */
     int64_t outage_instances; /* when the state became DOWN */
     int64_t since_ms;         /* Unix: of the state */
@@ -101,6 +102,13 @@ void limit_store_expect(struct limit_store *store)
 {
     lock(store);
     store->is_configured = true;
+    unlock(store);
+}
+
+void limit_store_report_connected(struct limit_store *store)
+{
+    lock(store);
+    store->connected_count++;
     unlock(store);
 }
 
@@ -183,6 +191,21 @@ bool limit_store_is_known(struct limit_store *store)
                store->up_count >= store->worker_count;
     unlock(store);
     return is_known;
+}
+
+void limit_store_end_wait(struct limit_store *store)
+{
+    struct redis_failure failure;
+    bool is_connected;
+
+    if (limit_store_is_known(store))
+        return;
+    lock(store);
+    is_connected = store->connected_count >= store->worker_count;
+    unlock(store);
+    redis_failure_set(&failure, is_connected ? REDIS_REASON_TIMEOUT : REDIS_REASON_CONNECT_TIMEOUT,
+                      "%s", "");
+    limit_store_report_down(store, &failure, false);
 }
 
 void limit_store_status(struct limit_store *store, struct limit_status *status)

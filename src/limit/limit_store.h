@@ -27,6 +27,9 @@ void limit_store_destroy(struct limit_store **store);
 
 /* A worker will report: from now on the store counts as configured. */
 void limit_store_expect(struct limit_store *store);
+/* A worker is connected; whether Redis takes writes is still to be seen. Once for each, at first.
+ */
+void limit_store_report_connected(struct limit_store *store);
 /* A worker has Redis: connected, and a write succeeded. Only after down, or first. */
 void limit_store_report_up(struct limit_store *store);
 /* A worker has it no more (`was_up`), or could not get it. May repeat. */
@@ -43,6 +46,9 @@ void limit_store_set_instances(struct limit_store *store, int64_t count);
 /* As it was when the present outage began; now, if there is none. */
 int64_t limit_store_instances(struct limit_store *store);
 
+/* Nobody waits for what is not known by now: it is down, since not all could connect, or since what
+ * they asked then was not answered. */
+void limit_store_end_wait(struct limit_store *store);
 /* For limiter_shared.h's functions of the same meaning. */
 bool limit_store_is_up(struct limit_store *store);
 bool limit_store_is_known(struct limit_store *store);

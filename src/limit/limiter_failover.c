@@ -157,6 +157,9 @@ static void on_ready(void *arg)
         limiter_failover_send_held(failover);
         return;
     }
+    if (!failover->was_connected)
+        limit_store_report_connected(failover->shared->store);
+    failover->was_connected = true;
     failover->state = FAILOVER_PROBING;
     probe_after(failover, 0);
 }

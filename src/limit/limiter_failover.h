@@ -69,11 +69,12 @@ struct limiter_failover {
     int64_t largest_cost;
     int timeouts_in_row;            /* ended by any reply in time */
     int write_failures_in_row;      /* ended by a write that succeeded; a denial proves nothing */
+    bool was_connected;             /* once at least */
     bool is_unconfirmed;            /* a new connection has not answered a decision yet */
     struct limiter_call_list calls; /* oldest first, held and sent ones */
     struct mem_pool pool;
     struct limiter_probe *probe;
-    bool has_script_failed; /* since Redis last decided: the probe is to run it */
+    bool has_script_failed; /* since Redis was last found well: the probe is to run it */
     struct bucket_shape
         *shares[LIMITER_FAILOVER_SHARES]; /* by the whole shape's number; each with a reference */
 };

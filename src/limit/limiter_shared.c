@@ -46,12 +46,7 @@ bool limit_shared_is_known(const struct limit_shared *shared)
 
 void limit_shared_end_wait(struct limit_shared *shared)
 {
-    struct redis_failure failure;
-
-    if (limit_store_is_known(shared->store))
-        return;
-    redis_failure_set(&failure, REDIS_REASON_CONNECT_TIMEOUT, "%s", "");
-    limit_store_report_down(shared->store, &failure, false);
+    limit_store_end_wait(shared->store);
 }
 
 void limit_shared_refuse(struct limit_shared *shared, const char *why)

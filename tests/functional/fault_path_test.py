@@ -92,6 +92,19 @@ def test_accepted_and_never_answered(t):
     load.stop()
 
 
+@timeout(40)
+def test_probe_that_is_never_answered(t):
+    """Connected and greeted in time: what has timed out is no connecting."""
+    store = ScriptedRedis(None)
+    t.defer(store.close)
+    gateway, load = under_load(t, store.url, connect_timeout="500ms")
+    expect_outage(gateway, "socket_timeout")
+    assert gateway.log_lines("(Redis: False)")
+    store.reply = sound
+    wait_mode(gateway, "redis")
+    load.stop()
+
+
 def test_name_that_does_not_resolve(t):
     gateway, load = under_load(t, "redis://no-such-host.invalid:6379")
     expect_outage(gateway, "name not resolved")

@@ -347,6 +347,36 @@ static void test_absent_at_the_start(void **state)
     store_teardown(&f);
 }
 
+/* Connected in time, and then no answer: that is no matter of connecting. */
+static void test_silent_at_the_start(void **state)
+{
+    struct store_fixture f;
+    struct limit_status status;
+
+    store_setup(&f, state);
+    f.ignores_probes = true;
+    store_start(&f);
+    STORE_UNTIL(&f, redis_client_is_ready(f.client));
+    limit_shared_end_wait(f.shared);
+    assert_false(store_has_redis(&f));
+    limit_shared_status(f.shared, &status);
+    assert_string_equal(status.reason, "socket_timeout");
+    store_teardown(&f);
+}
+
+static void test_not_connected_at_the_start(void **state)
+{
+    struct store_fixture f;
+    struct limit_status status;
+
+    store_setup(&f, state);
+    store_start(&f);
+    limit_shared_end_wait(f.shared);
+    limit_shared_status(f.shared, &status);
+    assert_string_equal(status.reason, "socket_connect_timeout");
+    store_teardown(&f);
+}
+
 static void test_refused(void **state)
 {
     struct store_fixture f;
@@ -383,6 +413,8 @@ int main(void)
         LOOP_TEST(test_on_failure),
         LOOP_TEST(test_cancel),
         LOOP_TEST(test_absent_at_the_start),
+        LOOP_TEST(test_silent_at_the_start),
+        LOOP_TEST(test_not_connected_at_the_start),
         LOOP_TEST(test_refused),
     };
 
