@@ -376,7 +376,8 @@ void worker_destroy(struct worker **worker_in)
     if (worker->proxy != NULL) {
         loop_timer_stop(&worker->drain_timer);
         proxy_close_all(worker->proxy);
-        loop_run_for(worker->loop, 1); /* what was closed is freed at the end of a turn */
+        limiter_leave(worker->limiter);
+        loop_run_for(worker->loop, 1); /* closed clients are freed, last words sent at its end */
     }
     proxy_destroy(&worker->proxy);
     doctor_destroy(&worker->doctor);

@@ -46,6 +46,9 @@ void limiter_failover_destroy(struct limiter_failover **failover);
 void limiter_failover_configure(struct limiter_failover *failover,
                                 const struct limiter_options *options);
 
+/* As limiter_leave. */
+void limiter_failover_leave(struct limiter_failover *failover);
+
 /* As limiter_check; the memory of denials was asked before and did not know. struct limiter_call is
  * failover's. */
 enum progress limiter_failover_check(struct limiter_failover *failover,

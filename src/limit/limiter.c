@@ -111,6 +111,12 @@ void limiter_destroy(struct limiter **limiter)
     *limiter = NULL;
 }
 
+void limiter_leave(struct limiter *limiter)
+{
+    if (limiter->failover != NULL)
+        limiter_failover_leave(limiter->failover);
+}
+
 void limiter_configure(struct limiter *limiter, const struct limiter_options *options)
 {
     bucket_table_set_memory(limiter->shared->table, options->memory_bytes);

@@ -201,6 +201,11 @@ void limiter_failover_reset(struct limiter_failover *failover,
                         done, arg);
 }
 
+void limiter_failover_leave(struct limiter_failover *failover)
+{
+    limiter_presence_leave(failover->presence);
+}
+
 /* --- life --- */
 
 static void configure(struct limiter_failover *failover, const struct limiter_options *options)

@@ -3,7 +3,8 @@
  * <prefix>:instances, a sorted set of instances by when they were last seen,
  * on Redis's clock in seconds: every BEAT_MS one ZADD, the removal of those
  * long dead, a TTL, and the count of those alive. All in one pipeline, and
- * nobody waits for it.
+ * nobody waits for it. An instance that ends takes its own name out, so that
+ * the others do not count it for ALIVE_SECONDS more.
  */
 #include "limiter_presence.h"
 
@@ -150,4 +151,16 @@ void limiter_presence_stop(struct limiter_presence *presence)
 {
     presence->is_running = false;
     update(presence);
+}
+
+void limiter_presence_leave(struct limiter_presence *presence)
+{
+    char key_text[512];
+    struct slice key =
+        limiter_redis_name(presence->redis, "instances", "", key_text, sizeof(key_text));
+    struct slice name = slice_of(limit_store_instance(presence->shared->store));
+
+    if (loop_timer_is_running(&presence->timer))
+        forget(presence, (struct slice[]){SLICE("ZREM"), key, name}, 3);
+    limiter_presence_stop(presence);
 }

@@ -25,3 +25,6 @@ void limiter_presence_enable(struct limiter_presence *presence, bool is_enabled)
 /* Redis takes writes from now on; the first beat leaves at once. */
 void limiter_presence_start(struct limiter_presence *presence);
 void limiter_presence_stop(struct limiter_presence *presence);
+/* This instance ends: it stops beating and takes its name out, if it has beaten. The command leaves
+ * with this turn of the loop. */
+void limiter_presence_leave(struct limiter_presence *presence);

@@ -61,6 +61,21 @@ def test_the_bound_over_an_outage(t, count, share):
     assert (redis.command("TTL", "ratelimit:instances") > 0) == has_heartbeats, "heartbeats with auto only"
 
 
+@timeout(40)
+@cases({"one worker": 1, "two": 2})
+def test_an_instance_that_ends_is_not_counted_any_more(t, workers):
+    redis = t.redis()
+    upstream = t.upstream()
+    config = {**settings(redis.url, fallback_share="auto"), "workers": workers}
+    gateways = [t.gateway(config, upstream) for _ in range(2)]
+    count = lambda: redis.command("ZCARD", "ratelimit:instances")
+    eventually(lambda: count() == 2, lambda: f"{count()} heartbeats")
+    assert not gateways[0].stop()
+    assert count() == 1, "its heartbeat outlives it"
+    time.sleep(2.2)  # the other has beaten meanwhile, and only the other
+    assert count() == 1
+
+
 @timeout(60)
 @cases({"window": "window", "identity": "identity"})
 def test_each_window_is_charged_what_it_lacks(t, layout):

@@ -55,6 +55,10 @@ struct limiter *limiter_create(struct loop *loop,
                                size_t worker_index) MUST_CHECK;
 /* Cancels nothing by itself: no call may be pending. */
 void limiter_destroy(struct limiter **limiter);
+/* Before the end: this instance no longer counts among those that share the limits (fallback_share
+ * auto). Best effort, and without waiting: what is to be said leaves with the loop's present turn.
+ */
+void limiter_leave(struct limiter *limiter);
 /* New options after a reload; every bucket is kept. The connection and the layout stay as they are.
  * On the loop's thread. */
 void limiter_configure(struct limiter *limiter, const struct limiter_options *options);

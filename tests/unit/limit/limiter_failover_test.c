@@ -377,6 +377,23 @@ static void test_not_connected_at_the_start(void **state)
     store_teardown(&f);
 }
 
+/* An instance that ends is not counted until it would have been found dead. */
+static void test_leave(void **state)
+{
+    struct store_fixture f;
+
+    store_setup(&f, state);
+    f.options.fallback_share = 0;
+    store_start(&f);
+    STORE_UNTIL(&f, f.heartbeats == 1);
+    limiter_leave(f.limiter);
+    STORE_UNTIL(&f, f.farewells == 1);
+    limiter_leave(f.limiter); /* nothing to take back any more */
+    loop_run_for(f.loop, 50);
+    assert_int_equal(f.farewells, 1);
+    store_teardown(&f);
+}
+
 static void test_refused(void **state)
 {
     struct store_fixture f;
@@ -415,6 +432,7 @@ int main(void)
         LOOP_TEST(test_absent_at_the_start),
         LOOP_TEST(test_silent_at_the_start),
         LOOP_TEST(test_not_connected_at_the_start),
+        LOOP_TEST(test_leave),
         LOOP_TEST(test_refused),
     };
 
