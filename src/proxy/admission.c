@@ -130,7 +130,7 @@ static void pass_exempt(struct exchange *exchange)
 static void judge(struct exchange *exchange)
 {
     const struct identity *identity = &exchange->identity;
-    const struct route_table *routes = exchange->routes;
+    const struct route_table *routes = exchange->routes->table;
     bool is_user = identity->kind == IDENTITY_USER;
     exchange->tier =
         route_table_tier(routes, (struct slice){identity->tier, identity->tier_length}, is_user);
@@ -176,7 +176,7 @@ void admission_begin(struct exchange *exchange)
 {
     struct proxy *proxy = exchange->proxy;
     const struct http_request_head *request = exchange->request;
-    exchange->route = route_table_find(exchange->routes, request);
+    exchange->route = route_table_find(exchange->routes->table, request);
     client_ip_find(proxy->settings.client_ip, &exchange->client->peer, &request->head,
                    &exchange->client_ip);
     if (exchange->client_ip.has_untrusted_fields)
@@ -188,7 +188,7 @@ void admission_begin(struct exchange *exchange)
                        &request->head, &exchange->client_ip,
                        loop_now(proxy->loop)->monotonic_us / 1000);
     enum route_verdict verdict =
-        route_table_judge_addr(exchange->routes, &exchange->client_ip.addr);
+        route_table_judge_addr(exchange->routes->table, &exchange->client_ip.addr);
     if (verdict == ROUTE_DENIED) {
         answer_send(exchange, REPLY_FORBIDDEN, "denied_address");
         return;
@@ -226,7 +226,7 @@ void admission_settle(struct exchange *exchange)
     if (!exchange->was_charged)
         return;
     exchange->was_charged = false;
-    if (route_refunds(exchange->routes, exchange->route, exchange->status)) {
+    if (route_refunds(exchange->routes->table, exchange->route, exchange->status)) {
         struct limit_query query = query_of(exchange, exchange->route->cost);
         limiter_refund(exchange->proxy->parts.limiter, &query);
     } else if (exchange->cost_after > 0) {

@@ -52,7 +52,7 @@ static void free_exchange(void *arg)
         mem_pool_give(&proxy->memos, exchange->memo);
     else
         mem_free(exchange->memo);
-    route_table_unref(&exchange->routes);
+    route_lease_unref(&exchange->routes);
     http_body_clear(&exchange->request_body);
     http_body_clear(&exchange->response_body);
     input_clear(&exchange->response_input);
@@ -84,7 +84,7 @@ static struct exchange *create(struct client *client, size_t memo_size)
     exchange->memo_size = memo_size <= PROXY_MEMO_BYTES ? PROXY_MEMO_BYTES : memo_size;
     exchange->memo =
         memo_size <= PROXY_MEMO_BYTES ? mem_pool_take(&proxy->memos) : mem_alloc(memo_size);
-    exchange->routes = route_table_ref(proxy->parts.routes);
+    exchange->routes = route_lease_ref(proxy->routes);
     loop_task_init(&exchange->free_task, free_exchange, exchange);
     loop_timer_init(&exchange->timer, on_upstream_deadline, exchange);
     loop_timer_init(&exchange->write_timer, on_write_deadline, exchange);

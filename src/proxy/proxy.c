@@ -81,7 +81,8 @@ struct proxy *proxy_create(const struct proxy_parts *parts, const struct proxy_s
 {
     struct proxy *proxy = mem_alloc_zero(sizeof(*proxy));
     proxy->parts = *parts;
-    proxy->parts.routes = route_table_ref(parts->routes);
+    proxy->parts.routes = NULL; /* only borrowed for this call */
+    proxy->routes = route_lease_create(parts->routes);
     proxy->loop = parts->loop;
     proxy->read_buffer = mem_alloc(PROXY_READ_BYTES);
     apply_settings(proxy, settings);
@@ -98,10 +99,9 @@ void proxy_configure(struct proxy *proxy,
                      const struct proxy_settings *settings,
                      struct route_table *routes)
 {
-    struct route_table *former = proxy->parts.routes;
     struct client *client;
-    proxy->parts.routes = route_table_ref(routes);
-    route_table_unref(&former);
+    route_lease_unref(&proxy->routes);
+    proxy->routes = route_lease_create(routes);
     apply_settings(proxy, settings);
     /* Parsers of heads under way were made for as many fields as were allowed before. */
     LIST_FOREACH (client, &proxy->open_clients, entry)
@@ -141,7 +141,7 @@ void proxy_destroy(struct proxy **proxy)
     loop_timer_stop(&p->log_timer);
     if (p->parts.access_log != NULL)
         access_log_flush(p->parts.access_log);
-    route_table_unref(&p->parts.routes);
+    route_lease_unref(&p->routes);
     mem_pool_clear(&p->clients);
     mem_pool_clear(&p->exchanges);
     mem_pool_clear(&p->memos);

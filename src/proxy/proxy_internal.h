@@ -20,6 +20,7 @@
 #include "kamiyo/proxy/proxy.h"
 #include "kamiyo/proxy/reply.h"
 #include "kamiyo/proxy/request_id.h"
+#include "kamiyo/route/route_lease.h"
 #include "kamiyo/route/route_table.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
@@ -52,6 +53,7 @@ struct proxy {
     struct proxy_parts parts;
     struct proxy_settings settings;
     struct loop *loop;
+    struct route_lease *routes;
     struct http_limits request_limits;
     struct http_limits response_limits;
     struct http_parser parser; /* for heads that arrive whole */
@@ -205,7 +207,7 @@ struct exchange {
     bool client_has_ended, upstream_has_ended; /* of a tunnel */
     bool keeps_upstream;                       /* as far as the response's head says */
 
-    struct route_table *routes;
+    struct route_lease *routes; /* those that it began with */
     const struct route *route;
     const struct route_tier *tier;
     const struct limit_policy *policy;
