@@ -43,6 +43,17 @@ void *mem_alloc_zero(size_t size)
     return memory;
 }
 
+void *mem_alloc_zero_lines(size_t size)
+{
+    size_t whole = (size + MEM_LINE_BYTES - 1) / MEM_LINE_BYTES * MEM_LINE_BYTES;
+    void *memory =
+        is_absurd(size) ? NULL : aligned_alloc(MEM_LINE_BYTES, whole > 0 ? whole : MEM_LINE_BYTES);
+    if (memory == NULL)
+        out_of_memory();
+    memset(memory, 0, whole);
+    return memory;
+}
+
 void *mem_resize(void *memory, size_t size)
 {
     void *resized = is_absurd(size) ? NULL : realloc(memory, size > 0 ? size : 1);

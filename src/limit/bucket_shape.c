@@ -86,7 +86,7 @@ static struct bucket_shape *find_place(struct bucket_shapes *shapes,
         return spare;
     /* Each is a policy of some configuration that still has entries: they cannot be so many. */
     assert(shapes->count < SHAPE_COUNT);
-    spare = mem_alloc_zero(sizeof(*spare));
+    spare = mem_alloc_zero_lines(sizeof(*spare));
     spare->index = (uint16_t)shapes->count;
     spare->base = spare;
     shapes->shapes[shapes->count++] = spare;

@@ -48,8 +48,9 @@ struct buffer {
     char bytes[BUFFER_BYTES];
 };
 
+/* Each on cache lines of its own: its worker writes to it for each line. */
 struct access_log_shard {
-    struct access_log *log;
+    _Alignas(MEM_LINE_BYTES) struct access_log *log;
     struct buffer *buffer; /* never NULL */
     uint64_t random;       /* for sampling */
     struct access_line_clock clock;
@@ -303,7 +304,7 @@ access_log_create(const struct access_log_options *options, size_t shard_count, 
     pthread_cond_init(&log->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     add_buffers(log, shard_count + SPARE_BUFFERS);
-    log->shards = mem_alloc_zero(shard_count * sizeof(*log->shards));
+    log->shards = mem_alloc_zero_lines(shard_count * sizeof(*log->shards));
     log->shard_count = shard_count;
     for (size_t i = 0; i < shard_count; i++) {
         log->shards[i].log = log;

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kamiyo/base/mem.h"
@@ -42,14 +41,9 @@ const size_t metrics_label_counts[METRICS_FAMILY_COUNT] = {
 struct metrics *metrics_create(size_t shard_count)
 {
     struct metrics *metrics = mem_alloc_zero(sizeof(*metrics));
-    size_t size =
-        shard_count * sizeof(struct metrics_shard); /* a multiple of the alignment, as sizeof is */
 
     assert(shard_count > 0);
-    metrics->shards = aligned_alloc(_Alignof(struct metrics_shard), size);
-    if (metrics->shards == NULL)
-        abort();
-    memset(metrics->shards, 0, size);
+    metrics->shards = mem_alloc_zero_lines(shard_count * sizeof(struct metrics_shard));
     metrics->shard_count = shard_count;
     for (size_t i = 0; i < shard_count; i++) {
         metrics->shards[i].slot_count = FIRST_SLOT_COUNT;
@@ -76,7 +70,7 @@ void metrics_destroy(struct metrics **metrics)
         }
         mem_free(shard->slots);
     }
-    free((*metrics)->shards);
+    mem_free((*metrics)->shards);
     mem_free(*metrics);
     *metrics = NULL;
 }

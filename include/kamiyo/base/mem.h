@@ -13,6 +13,12 @@
  */
 void *mem_alloc(size_t size) MUST_CHECK;      /* uninitialised */
 void *mem_alloc_zero(size_t size) MUST_CHECK; /* zeroed */
+/*
+ * Zeroed, on cache lines of its own: for what one thread writes often and another
+ * thread's data must not stand beside. The size is rounded up to whole lines.
+ */
+#define MEM_LINE_BYTES 64
+void *mem_alloc_zero_lines(size_t size) MUST_CHECK;
 void *mem_resize(void *memory, size_t size) MUST_CHECK;
 char *mem_copy_string(const char *text) MUST_CHECK;               /* NULL gives NULL */
 char *mem_copy_bytes(const void *data, size_t length) MUST_CHECK; /* with a 0 after it */

@@ -39,6 +39,20 @@ static void test_alloc(void **state)
     mem_free(nothing);
 }
 
+/* Whole lines of 64 bytes, zeroed: also where the size is no multiple, or nothing. */
+static void test_lines(void **state)
+{
+    (void)state;
+    for (size_t size = 0; size <= 129; size++) {
+        unsigned char *bytes = mem_alloc_zero_lines(size);
+        assert_int_equal((uintptr_t)bytes % MEM_LINE_BYTES, 0);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(bytes[i], 0);
+        memset(bytes, 7, size);
+        mem_free(bytes);
+    }
+}
+
 static void test_copies(void **state)
 {
     (void)state;
@@ -180,6 +194,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alloc),
+        cmocka_unit_test(test_lines),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_wipe),
         cmocka_unit_test(test_try_alloc),
