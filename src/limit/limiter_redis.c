@@ -6,6 +6,7 @@
  */
 #include "limiter_redis.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,6 @@
 
 #include "bucket_lua.h"
 
-/* EVALSHA, its hash, the number of keys; a key a window; all the rest in one. */
-#define MAX_ARGUMENTS (3 + LIMIT_MAX_WINDOWS + 1)
 /* Bucket key, route, window name, three colons, two braces, a terminator. */
 #define KEY_TAIL_BYTES (LIMIT_MAX_KEY_BYTES + 32 + LIMIT_WINDOW_NAME_SIZE + 8)
 /* Status, time, and twice the windows. */
@@ -29,7 +28,6 @@ struct limiter_redis {
     enum limit_layout layout;
     char *prefix;
     size_t prefix_length;
-    char *keys; /* room for a key a window */
 };
 
 size_t limiter_redis_key_size(const struct limiter_redis *redis)
@@ -40,11 +38,9 @@ size_t limiter_redis_key_size(const struct limiter_redis *redis)
 void limiter_redis_configure(struct limiter_redis *redis, const struct limiter_options *options)
 {
     mem_free(redis->prefix);
-    mem_free(redis->keys);
     redis->prefix =
         mem_copy_string(options->key_prefix != NULL ? options->key_prefix : "ratelimit");
     redis->prefix_length = strlen(redis->prefix);
-    redis->keys = mem_alloc(limiter_redis_key_size(redis) * LIMIT_MAX_WINDOWS);
 }
 
 struct limiter_redis *limiter_redis_create(struct redis_client *client,
@@ -65,7 +61,6 @@ void limiter_redis_destroy(struct limiter_redis **redis)
     if (*redis == NULL)
         return;
     mem_free((*redis)->prefix);
-    mem_free((*redis)->keys);
     mem_free(*redis);
     *redis = NULL;
 }
@@ -99,6 +94,40 @@ void limiter_redis_count_error(struct limiter_redis *redis, enum redis_reason re
 
 /* --- keys --- */
 
+static size_t key_length(const struct limiter_redis *redis,
+                         struct slice key,
+                         struct slice route,
+                         struct slice window)
+{
+    size_t length = redis->prefix_length + 1 + key.length;
+
+    length += route.length > 0 ? 1 + route.length : 0;
+    return length + (redis->layout == LIMIT_LAYOUT_IDENTITY ? 2 : 1 + window.length);
+}
+
+static void append_key(const struct limiter_redis *redis,
+                       struct slice key,
+                       struct slice route,
+                       struct slice window,
+                       struct text *text)
+{
+    bool is_identity = redis->layout == LIMIT_LAYOUT_IDENTITY;
+
+    text_append(text, (struct slice){redis->prefix, redis->prefix_length});
+    text_append(text, is_identity ? SLICE(":{") : SLICE(":"));
+    text_append(text, key);
+    if (is_identity)
+        text_append_char(text, '}');
+    if (route.length > 0) {
+        text_append_char(text, ':');
+        text_append(text, route);
+    }
+    if (!is_identity) {
+        text_append_char(text, ':');
+        text_append(text, window);
+    }
+}
+
 struct slice limiter_redis_key(const struct limiter_redis *redis,
                                struct slice key,
                                struct slice route,
@@ -106,23 +135,10 @@ struct slice limiter_redis_key(const struct limiter_redis *redis,
                                char *out,
                                size_t capacity)
 {
-    bool is_identity = redis->layout == LIMIT_LAYOUT_IDENTITY;
     struct text text;
 
     text_init(&text, out, capacity);
-    text_append(&text, (struct slice){redis->prefix, redis->prefix_length});
-    text_append(&text, is_identity ? SLICE(":{") : SLICE(":"));
-    text_append(&text, key);
-    if (is_identity)
-        text_append_char(&text, '}');
-    if (route.length > 0) {
-        text_append_char(&text, ':');
-        text_append(&text, route);
-    }
-    if (!is_identity) {
-        text_append_char(&text, ':');
-        text_append(&text, window);
-    }
+    append_key(redis, key, route, window, &text);
     (void)text_terminate(&text); /* for whoever prints it */
     return text_slice(&text);
 }
@@ -140,17 +156,19 @@ struct slice limiter_redis_name(const struct limiter_redis *redis,
 
 /* --- sending --- */
 
-/* A command being put together; the slices point into its own memory and the request's. */
-struct command {
-    struct slice arguments[MAX_ARGUMENTS];
-    size_t count;
-    char key_count[8];
-    char rest[BUCKET_SCRIPT_ARGUMENT_BYTES];
-};
-
-static void add(struct command *command, struct slice argument)
+/* "$40\r\n" */
+static void append_size(struct text *command, char kind, size_t size)
 {
-    command->arguments[command->count++] = argument;
+    text_append_char(command, kind);
+    text_append_u64(command, size);
+    text_append(command, SLICE("\r\n"));
+}
+
+static void append_argument(struct text *command, struct slice argument)
+{
+    append_size(command, '$', argument.length);
+    text_append(command, argument);
+    text_append(command, SLICE("\r\n"));
 }
 
 /* Fields of all windows in one hash, each with its window's name before it. */
@@ -160,40 +178,48 @@ static bool is_together(const struct limiter_redis *redis,
     return redis->layout == LIMIT_LAYOUT_IDENTITY && request->exact_key.length == 0;
 }
 
-static void add_keys(struct limiter_redis *redis,
-                     const struct limiter_redis_request *request,
-                     struct command *command)
+static void append_keys(const struct limiter_redis *redis,
+                        const struct limiter_redis_request *request,
+                        size_t count,
+                        struct text *command)
 {
-    size_t size = limiter_redis_key_size(redis);
-    size_t count = is_together(redis, request) ? 1 : request->policy->window_count;
-
-    command->key_count[0] = (char)('0' + count); /* at most LIMIT_MAX_WINDOWS */
-    add(command, (struct slice){command->key_count, 1});
     if (request->exact_key.length > 0) {
-        add(command, request->exact_key);
+        append_argument(command, request->exact_key);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         struct slice window = slice_of(request->policy->windows[i].name);
 
-        add(command, limiter_redis_key(redis, request->key, request->route, window,
-                                       redis->keys + i * size, size));
+        append_size(command, '$', key_length(redis, request->key, request->route, window));
+        append_key(redis, request->key, request->route, window, command);
+        text_append(command, SLICE("\r\n"));
     }
 }
 
-static void add_rest(struct limiter_redis *redis,
-                     const struct limiter_redis_request *request,
-                     struct command *command)
+static void append_rest(const struct limiter_redis *redis,
+                        const struct limiter_redis_request *request,
+                        struct text *command)
 {
     enum limit_layout layout =
         is_together(redis, request) ? LIMIT_LAYOUT_IDENTITY : LIMIT_LAYOUT_WINDOW;
     int64_t deadline_ms = request->deadline_ms > 0
                               ? redis_client_server_ms(redis->client, request->deadline_ms)
                               : BUCKET_SCRIPT_NO_DEADLINE;
+    char rest[BUCKET_SCRIPT_ARGUMENT_BYTES];
     size_t length = bucket_script_argument(request->policy, layout, request->action,
-                                           request->tokens, deadline_ms, command->rest);
+                                           request->tokens, deadline_ms, rest);
 
-    add(command, (struct slice){command->rest, length});
+    append_argument(command, (struct slice){rest, length});
+}
+
+/* Upper bound of a command's length: every argument has at most 24 bytes around it. */
+static size_t command_size(const struct limiter_redis *redis,
+                           const struct limiter_redis_request *request,
+                           struct slice script)
+{
+    return (size_t)5 * 24 + script.length + request->exact_key.length +
+           request->policy->window_count * (limiter_redis_key_size(redis) + 24) +
+           BUCKET_SCRIPT_ARGUMENT_BYTES;
 }
 
 enum progress limiter_redis_send(struct limiter_redis *redis,
@@ -203,16 +229,25 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
                                  struct redis_call **call)
 {
     const char *sha = request->is_whole ? NULL : redis_client_script_sha(redis->client);
-    struct command command;
+    struct slice script = sha != NULL ? slice_of(sha) : (struct slice){bucket_lua, bucket_lua_size};
+    size_t size = command_size(redis, request, script);
+    char *place = redis_client_reserve(redis->client, size);
+    size_t keys = is_together(redis, request) ? 1 : request->policy->window_count;
+    struct text command;
 
-    command.count = 0;
-    add(&command, sha != NULL ? SLICE("EVALSHA") : SLICE("EVAL"));
-    add(&command, sha != NULL ? slice_of(sha) : (struct slice){bucket_lua, bucket_lua_size});
-    add_keys(redis, request, &command);
-    add_rest(redis, request, &command);
-    if (redis_client_command(redis->client, command.arguments, command.count, 0, done, arg, call) ==
-        PROGRESS_DONE)
+    if (place == NULL)
         return PROGRESS_DONE;
+    text_init(&command, place, size);
+    append_size(&command, '*', 4 + keys);
+    append_argument(&command, sha != NULL ? SLICE("EVALSHA") : SLICE("EVAL"));
+    append_argument(&command, script);
+    text_append(&command, SLICE("$1\r\n"));
+    text_append_u64(&command, keys);
+    text_append(&command, SLICE("\r\n"));
+    append_keys(redis, request, keys, &command);
+    append_rest(redis, request, &command);
+    assert(!command.overflow);
+    *call = redis_client_commit(redis->client, command.length, done, arg);
     limiter_redis_count_command(redis);
     return PROGRESS_PENDING;
 }
@@ -239,12 +274,8 @@ static bool read_script_reply(const struct limiter_redis_request *request,
     int64_t values[MAX_REPLY];
     size_t count;
 
-    if (!redis_reply_is_array(reply, &count) || count > MAX_REPLY)
+    if (!redis_reply_is_integers(reply, values, MAX_REPLY, &count))
         return false;
-    for (size_t i = 0; i < count; i++) {
-        if (!redis_reply_is_integer(redis_reply_at(reply, i), &values[i]))
-            return false;
-    }
     switch (
         bucket_script_read(request->policy, values, count, &answer->server_ms, answer->buckets)) {
     case BUCKET_SCRIPT_DENIED:

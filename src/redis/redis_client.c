@@ -85,6 +85,11 @@ format_command(struct redis_client *client, const struct slice *arguments, size_
     return (size_t)(out - client->buffer);
 }
 
+static struct redis_call *call_of(struct redis_command *command)
+{
+    return CONTAINER_OF(command, struct redis_call, command);
+}
+
 static void free_call(struct redis_call *call)
 {
     loop_timer_stop(&call->deadline);
@@ -111,6 +116,24 @@ static void on_call_deadline(void *arg)
     end_call(arg, REDIS_TIMED_OUT, NULL);
 }
 
+/* Its command is on its way. */
+static void begin_call(struct redis_client *client,
+                       struct redis_call *call,
+                       int64_t timeout_ms,
+                       redis_done_fn *done,
+                       void *arg)
+{
+    call->client = client;
+    call->done = done;
+    call->arg = arg;
+    call->sent_us = loop_now(client->loop)->monotonic_us;
+    loop_timer_init(&call->deadline, on_call_deadline, call);
+    if (timeout_ms > 0)
+        loop_timer_start(client->loop, &call->deadline, timeout_ms);
+    if (!loop_timer_is_running(&client->stall_timer))
+        loop_timer_start(client->loop, &client->stall_timer, client->shared->connect_timeout_ms);
+}
+
 bool redis_client_send(struct redis_client *client,
                        const struct slice *arguments,
                        size_t count,
@@ -122,22 +145,19 @@ bool redis_client_send(struct redis_client *client,
     size_t length = format_command(client, arguments, count);
     struct redis_call *call = mem_pool_take(&client->calls);
 
-    if (!redis_connection_send(client->connection, client->buffer, length, call)) {
+    if (!redis_connection_send(client->connection, client->buffer, length, &call->command)) {
         mem_pool_give(&client->calls, call);
         return false;
     }
-    call->client = client;
-    call->done = done;
-    call->arg = arg;
-    call->sent_us = loop_now(client->loop)->monotonic_us;
-    loop_timer_init(&call->deadline, on_call_deadline, call);
-    if (timeout_ms > 0)
-        loop_timer_start(client->loop, &call->deadline, timeout_ms);
-    TAILQ_INSERT_TAIL(&client->in_flight, call, entry);
-    if (!loop_timer_is_running(&client->stall_timer))
-        loop_timer_start(client->loop, &client->stall_timer, client->shared->connect_timeout_ms);
+    begin_call(client, call, timeout_ms, done, arg);
     *handle = call;
     return true;
+}
+
+static bool takes_commands(const struct redis_client *client)
+{
+    return client->state == CLIENT_READY &&
+           redis_connection_in_flight(client->connection) < REDIS_CLIENT_MAX_IN_FLIGHT;
 }
 
 enum progress redis_client_command(struct redis_client *client,
@@ -148,11 +168,25 @@ enum progress redis_client_command(struct redis_client *client,
                                    void *arg,
                                    struct redis_call **call)
 {
-    if (client->state != CLIENT_READY ||
-        redis_connection_in_flight(client->connection) >= REDIS_CLIENT_MAX_IN_FLIGHT ||
+    if (!takes_commands(client) ||
         !redis_client_send(client, arguments, count, timeout_ms, done, arg, call))
         return PROGRESS_DONE;
     return PROGRESS_PENDING;
+}
+
+char *redis_client_reserve(struct redis_client *client, size_t length)
+{
+    return takes_commands(client) ? redis_connection_reserve(client->connection, length) : NULL;
+}
+
+struct redis_call *
+redis_client_commit(struct redis_client *client, size_t length, redis_done_fn *done, void *arg)
+{
+    struct redis_call *call = mem_pool_take(&client->calls);
+
+    redis_connection_commit(client->connection, length, &call->command);
+    begin_call(client, call, 0, done, arg);
+    return call;
 }
 
 void redis_client_cancel(struct redis_call **call)
@@ -220,36 +254,34 @@ void redis_client_greeted(struct redis_client *client)
 
 /* --- the connection's events --- */
 
-static void on_connection_reply(void *arg, void *command, const struct redis_reply *reply)
+static void
+on_connection_reply(void *arg, struct redis_command *command, const struct redis_reply *reply)
 {
     struct redis_client *client = arg;
-    struct redis_call *call = command;
+    struct redis_call *call = call_of(command);
 
-    TAILQ_REMOVE(&client->in_flight, call, entry);
     if (client->handler->on_round_trip != NULL)
         client->handler->on_round_trip(client->arg,
                                        loop_now(client->loop)->monotonic_us - call->sent_us);
     end_call(call, REDIS_REPLIED, reply);
 }
 
-static void on_connection_lost(void *arg, void *command)
+static void on_connection_lost(void *arg, struct redis_command *command)
 {
     struct redis_client *client = arg;
-    struct redis_call *call = command;
 
-    TAILQ_REMOVE(&client->in_flight, call, entry);
-    TAILQ_INSERT_TAIL(&client->lost, call, entry);
+    TAILQ_INSERT_TAIL(&client->lost, command, entry);
     /* Its deadline is overtaken: the callback comes at the end of this turn. */
-    loop_timer_stop(&call->deadline);
+    loop_timer_stop(&call_of(command)->deadline);
 }
 
 static void fail_lost_calls(struct redis_client *client)
 {
-    struct redis_call *call;
+    struct redis_command *command;
 
-    while ((call = TAILQ_FIRST(&client->lost)) != NULL) {
-        TAILQ_REMOVE(&client->lost, call, entry);
-        end_call(call, REDIS_LOST, NULL);
+    while ((command = TAILQ_FIRST(&client->lost)) != NULL) {
+        TAILQ_REMOVE(&client->lost, command, entry);
+        end_call(call_of(command), REDIS_LOST, NULL);
     }
 }
 
@@ -338,14 +370,16 @@ static void on_greeting_timeout(void *arg)
 static void on_stall_check(void *arg)
 {
     struct redis_client *client = arg;
-    const struct redis_call *oldest = TAILQ_FIRST(&client->in_flight);
+    struct redis_command *oldest = client->connection != NULL
+                                       ? TAILQ_FIRST(redis_connection_commands(client->connection))
+                                       : NULL;
     struct redis_failure failure;
     int64_t left_ms;
 
     if (oldest == NULL)
         return;
-    left_ms =
-        oldest->sent_us / 1000 + client->shared->connect_timeout_ms - loop_now_ms(client->loop);
+    left_ms = call_of(oldest)->sent_us / 1000 + client->shared->connect_timeout_ms -
+              loop_now_ms(client->loop);
     if (left_ms > 0) {
         loop_timer_start(client->loop, &client->stall_timer, left_ms);
         return;
@@ -375,7 +409,6 @@ redis_client_create(struct loop *loop, struct redis_shared *shared, const char *
     client->shared = shared;
     client->handler = &no_handler;
     (void)snprintf(client->name, sizeof(client->name), "%s", name); /* cut is fine */
-    TAILQ_INIT(&client->in_flight);
     TAILQ_INIT(&client->lost);
     mem_pool_init(&client->calls, sizeof(struct redis_call), 256);
     loop_timer_init(&client->retry_timer, on_retry, client);
@@ -397,13 +430,13 @@ void redis_client_start(struct redis_client *client,
     connect_now(client);
 }
 
-static void free_calls(struct redis_call_list *list)
+static void free_calls(struct redis_command_list *list)
 {
-    struct redis_call *call;
+    struct redis_command *command;
 
-    while ((call = TAILQ_FIRST(list)) != NULL) {
-        TAILQ_REMOVE(list, call, entry);
-        free_call(call);
+    while ((command = TAILQ_FIRST(list)) != NULL) {
+        TAILQ_REMOVE(list, command, entry);
+        free_call(call_of(command));
     }
 }
 
@@ -414,8 +447,9 @@ void redis_client_destroy(struct redis_client **client)
     if (self == NULL)
         return;
     redis_dial_cancel(&self->dial);
+    if (self->connection != NULL)
+        free_calls(redis_connection_commands(self->connection));
     redis_connection_destroy(&self->connection);
-    free_calls(&self->in_flight);
     free_calls(&self->lost);
     loop_timer_stop(&self->retry_timer);
     loop_timer_stop(&self->greeting_timer);

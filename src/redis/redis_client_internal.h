@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include "kamiyo/base/mem.h"
 #include "kamiyo/net/loop.h"
@@ -26,15 +25,13 @@ enum client_state {
 };
 
 struct redis_call {
-    TAILQ_ENTRY(redis_call) entry;
+    struct redis_command command; /* in the connection's list, or in `lost` */
     struct redis_client *client;
     redis_done_fn *done; /* NULL = the caller is gone */
     void *arg;
     int64_t sent_us; /* monotonic */
     struct loop_timer deadline;
 };
-
-TAILQ_HEAD(redis_call_list, redis_call);
 
 struct redis_client {
     struct loop *loop;
@@ -47,8 +44,7 @@ struct redis_client {
     bool is_returning; /* from a loss in use until the next attempt has ended */
     struct redis_dial *dial;
     struct redis_connection *connection;
-    struct redis_call_list in_flight; /* oldest first */
-    struct redis_call_list lost;      /* of a connection that is coming down */
+    struct redis_command_list lost; /* of a connection that is coming down; oldest first */
     struct mem_pool calls;
     unsigned greeting_left; /* replies */
     unsigned failures;      /* in a row, since the last confirm */

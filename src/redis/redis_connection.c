@@ -10,6 +10,10 @@
  * - A context frees itself after errors, calling what is pending with NULL and
  *   then on_disconnect: that is where `context` becomes NULL, and the owner
  *   hears of it from a deferred task, when nothing of hiredis is on the stack.
+ * - hiredis reads and writes the socket through its table of functions, and two
+ *   of them are ours: what is read waits in `input` until take_replies has seen
+ *   whose it is, and an output buffer that was sent whole is kept. hiredis gets
+ *   its own replies a line at a time, so it never sees one that is a script's.
  * - A reply that nobody asked for would end the process in an assertion of
  *   hiredis's. It can only come when nothing is in flight, or behind the last
  *   reply that was awaited: both are looked for before hiredis goes on.
@@ -18,12 +22,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis_ssl.h>
+#include <hiredis/sds.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -31,8 +38,23 @@
 #include "kamiyo/net/loop.h"
 #include "kamiyo/redis/redis_client.h"
 
+#include "redis_integers.h"
+
 /* Elements of one array in a reply; hiredis allocates for what the header promises. */
 #define MAX_ARRAY_ELEMENTS 4096
+/* One read. A TLS record fits, also behind the beginning of a reply: what would be left of it in
+ * OpenSSL's own buffer, no event would announce. */
+#define READ_BYTES 16384
+/* An output buffer larger than this is not kept for the next turn. */
+#define KEPT_OUTPUT_BYTES (256 * 1024)
+
+/* Bytes that were read and are nobody's yet: [start, end). */
+struct redis_input {
+    size_t start;
+    size_t end;
+    size_t handed; /* of these, for hiredis to take when it reads next */
+    char data[REDIS_INTEGERS_MAX_BYTES + READ_BYTES + 1]; /* with a 0 at `end` */
+};
 
 struct redis_connection {
     struct loop *loop;
@@ -44,7 +66,13 @@ struct redis_connection {
     struct event write_event;
     struct loop_task flush_task;
     struct loop_task closed_task;
+    const redisContextFuncs *transport; /* hiredis's: the socket, or TLS on it */
+    redisContextFuncs functions;        /* the same with two of ours before it */
+    struct redis_command_list commands; /* oldest first */
     size_t in_flight;
+    bool is_reader_busy; /* hiredis's reader has the beginning of a script's reply */
+    struct redis_integers integers;
+    struct redis_input input;
     bool is_reading;    /* read_event is added */
     bool is_blocked;    /* write_event is added: the socket takes no more */
     bool is_flushing;   /* hiredis is writing: what it asks for now is EV_WRITE */
@@ -135,12 +163,18 @@ describe_end(struct redis_connection *connection, const redisAsyncContext *conte
 static void on_disconnect(const redisAsyncContext *context, int status)
 {
     struct redis_connection *connection = context->data;
+    struct redis_command *command;
     int error = errno;
 
     (void)status; /* the context says more */
     connection->context = NULL;
     if (connection->is_destroying)
         return;
+    while ((command = TAILQ_FIRST(&connection->commands)) != NULL) {
+        TAILQ_REMOVE(&connection->commands, command, entry);
+        connection->in_flight--;
+        connection->handler->on_lost(connection->arg, command);
+    }
     if (connection->failure.reason == REDIS_REASON_NONE)
         describe_end(connection, context, error);
     connection->tls = NULL;
@@ -162,25 +196,141 @@ static void end_badly(struct redis_connection *connection, const char *why)
     redis_connection_close(connection, &failure);
 }
 
-static void on_hiredis_reply(redisAsyncContext *context, void *reply, void *command)
+static void deliver(struct redis_connection *connection,
+                    struct redis_command *command,
+                    const struct redis_reply *reply)
 {
-    struct redis_connection *connection = context->data;
-    const redisReader *reader = context->c.reader;
     bool is_excess;
 
+    TAILQ_REMOVE(&connection->commands, command, entry);
     connection->in_flight--;
-    if (connection->is_destroying)
-        return;
-    if (reply == NULL) {
-        connection->handler->on_lost(connection->arg, command);
-        return;
-    }
     /* Looked at before the callback: what it sends must not be answered by bytes that were there
      * already. */
-    is_excess = connection->in_flight == 0 && reader->pos < reader->len;
+    is_excess = connection->in_flight == 0 && connection->input.start < connection->input.end;
     connection->handler->on_reply(connection->arg, command, reply);
     if (is_excess)
         end_badly(connection, "more replies than commands");
+}
+
+static void on_hiredis_reply(redisAsyncContext *context, void *reply, void *command)
+{
+    struct redis_connection *connection = context->data;
+
+    /* Without a reply the context is ending: on_disconnect sees to the command. */
+    if (reply != NULL && !connection->is_destroying)
+        deliver(connection, command, reply);
+}
+
+/* hiredis's reader, used without its context, does not like what it got. */
+static void end_by_error(struct redis_connection *connection)
+{
+    redisAsyncContext *context = connection->context;
+    int error = errno;
+
+    context->err = context->c.err;
+    context->errstr = context->c.errstr;
+    describe_end(connection, context, error);
+    redis_connection_close(connection, &connection->failure);
+}
+
+/* --- reading --- */
+
+/* hiredis reads: it takes what was handed to it; else the socket is read, and it has to wait. */
+static ssize_t read_input(redisContext *context, char *buffer, size_t capacity)
+{
+    struct redis_connection *connection = context->privdata;
+    struct redis_input *input = &connection->input;
+    size_t handed = input->handed < capacity ? input->handed : capacity;
+    ssize_t length;
+
+    if (handed > 0) {
+        memcpy(buffer, input->data + input->start, handed);
+        input->start += handed;
+        input->handed = 0;
+        return (ssize_t)handed;
+    }
+    length = connection->transport->read(context, input->data + input->end, READ_BYTES);
+    if (length < 0)
+        return length;
+    input->end += (size_t)length;
+    input->data[input->end] = '\0'; /* redis_integers wants one */
+    return 0;
+}
+
+/* The bytes at hand up to the end of a line, where alone a reply can end. */
+static size_t line_length(const struct redis_input *input)
+{
+    const char *line = input->data + input->start;
+    const char *newline = memchr(line, '\n', input->end - input->start);
+
+    return newline != NULL ? (size_t)(newline + 1 - line) : input->end - input->start;
+}
+
+/* An error, or whatever else comes where a script's integers are awaited. */
+static void take_other_reply(struct redis_connection *connection, struct redis_command *command)
+{
+    struct redis_input *input = &connection->input;
+    redisContext *context = &connection->context->c;
+    size_t length = line_length(input);
+    void *reply = NULL;
+
+    /* When it fails the reader says so next. */
+    (void)redisReaderFeed(context->reader, input->data + input->start, length);
+    input->start += length;
+    if (redisGetReplyFromReader(context, &reply) != REDIS_OK) {
+        end_by_error(connection);
+        return;
+    }
+    connection->is_reader_busy = reply == NULL;
+    if (reply == NULL)
+        return;
+    deliver(connection, command, reply);
+    freeReplyObject(reply);
+}
+
+/* False: the rest is still to come. */
+static bool take_script_reply(struct redis_connection *connection, struct redis_command *command)
+{
+    struct redis_input *input = &connection->input;
+    size_t used;
+
+    if (!connection->is_reader_busy) {
+        switch (redis_integers_parse(&connection->integers, input->data + input->start,
+                                     input->end - input->start, &used)) {
+        case REDIS_INTEGERS_WHOLE:
+            input->start += used;
+            deliver(connection, command, redis_integers_reply(&connection->integers));
+            return true;
+        case REDIS_INTEGERS_CUT:
+            return false;
+        case REDIS_INTEGERS_OTHER:
+            break;
+        }
+    }
+    take_other_reply(connection, command);
+    return true;
+}
+
+static void take_replies(struct redis_connection *connection)
+{
+    struct redis_input *input = &connection->input;
+
+    while (connection->context != NULL && input->start < input->end) {
+        struct redis_command *command = TAILQ_FIRST(&connection->commands);
+
+        if (command->is_script) {
+            if (!take_script_reply(connection, command))
+                break;
+        } else {
+            input->handed = line_length(input);
+            redisAsyncHandleRead(connection->context);
+        }
+    }
+    /* Nothing, or the beginning of a script's reply. */
+    if (input->start > 0)
+        memmove(input->data, input->data + input->start, input->end - input->start + 1);
+    input->end -= input->start;
+    input->start = 0;
 }
 
 /* Something to read while nothing is awaited: an end, TLS's own affairs, or words before an end
@@ -188,22 +338,23 @@ static void on_hiredis_reply(redisAsyncContext *context, void *reply, void *comm
 static void read_unasked(struct redis_connection *connection)
 {
     redisContext *context = &connection->context->c;
+    struct redis_input *input = &connection->input;
     struct redis_failure failure = {.reason = REDIS_REASON_NONE};
     struct slice text;
     void *reply = NULL;
 
-    if (redisBufferRead(context) != REDIS_OK ||
-        redisGetReplyFromReader(context, &reply) != REDIS_OK) {
-        int error = errno;
-
-        connection->context->err = context->err;
-        connection->context->errstr = context->errstr;
-        describe_end(connection, connection->context, error);
-        redis_connection_close(connection, &connection->failure);
+    if (redisBufferRead(context) != REDIS_OK) {
+        end_by_error(connection);
         return;
     }
-    if (reply == NULL && context->reader->pos == context->reader->len)
+    if (input->end == 0)
         return;
+    /* When it fails the reader says so next. */
+    (void)redisReaderFeed(context->reader, input->data, input->end);
+    if (redisGetReplyFromReader(context, &reply) != REDIS_OK) {
+        end_by_error(connection);
+        return;
+    }
     redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "a reply without a command");
     if (redis_reply_is_error(reply, &text))
         (void)redis_failure_from_reply(text, &failure); /* whatever it says, the connection ends */
@@ -227,11 +378,27 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     redisAsyncHandleRead(connection->context);
+    take_replies(connection);
     if (connection->context == NULL)
         return;
     reader = connection->context->c.reader;
     if (reader->len - reader->pos > REDIS_CLIENT_MAX_REPLY_BYTES)
         end_badly(connection, "a reply without end");
+}
+
+/* --- writing --- */
+
+/* hiredis writes. It would free a buffer that was sent whole; emptied here it is kept. */
+static ssize_t write_output(redisContext *context)
+{
+    const struct redis_connection *connection = context->privdata;
+    size_t length = sdslen(context->obuf);
+    ssize_t sent = connection->transport->write(context);
+
+    if (sent != (ssize_t)length || sdsalloc(context->obuf) > KEPT_OUTPUT_BYTES)
+        return sent;
+    sdsclear(context->obuf);
+    return 0;
 }
 
 static void flush(void *arg)
@@ -255,6 +422,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     flush(arg);
 }
 
+/* --- life --- */
+
 static redisAsyncContext *open_context(struct redis_connection *connection, int fd)
 {
     redisOptions options = {.type = REDIS_CONN_USERFD, .endpoint.fd = fd};
@@ -266,6 +435,7 @@ static redisAsyncContext *open_context(struct redis_connection *connection, int 
     context->c.flags |= REDIS_CONNECTED;
     context->c.reader->maxelements = MAX_ARRAY_ELEMENTS;
     context->data = connection;
+    context->c.privdata = connection;
     context->ev.data = connection;
     context->ev.addRead = hook_add_read;
     context->ev.addWrite = hook_add_write;
@@ -274,6 +444,18 @@ static redisAsyncContext *open_context(struct redis_connection *connection, int 
     (void)redisAsyncSetDisconnectCallback(context,
                                           on_disconnect); /* fails only when there is one */
     return context;
+}
+
+/* Put our reading and writing before hiredis's. */
+static void wrap_transport(struct redis_connection *connection)
+{
+    redisContext *context = &connection->context->c;
+
+    connection->transport = context->funcs;
+    connection->functions = *context->funcs;
+    connection->functions.read = read_input;
+    connection->functions.write = write_output;
+    context->funcs = &connection->functions;
 }
 
 struct redis_connection *redis_connection_create(struct loop *loop,
@@ -289,6 +471,8 @@ struct redis_connection *redis_connection_create(struct loop *loop,
     connection->loop = loop;
     connection->handler = handler;
     connection->arg = arg;
+    TAILQ_INIT(&connection->commands);
+    redis_integers_init(&connection->integers);
     loop_task_init(&connection->flush_task, flush, connection);
     loop_task_init(&connection->closed_task, run_closed, connection);
     (void)event_assign(&connection->read_event, base, fd, EV_READ | EV_PERSIST, on_readable,
@@ -308,6 +492,7 @@ struct redis_connection *redis_connection_create(struct loop *loop,
             return NULL;
         }
     }
+    wrap_transport(connection);
     hook_add_read(connection);
     return connection;
 }
@@ -329,17 +514,49 @@ void redis_connection_destroy(struct redis_connection **connection)
     *connection = NULL;
 }
 
+static void note_command(struct redis_connection *connection, struct redis_command *command)
+{
+    TAILQ_INSERT_TAIL(&connection->commands, command, entry);
+    connection->in_flight++;
+}
+
 bool redis_connection_send(struct redis_connection *connection,
                            const char *bytes,
                            size_t length,
-                           void *command)
+                           struct redis_command *command)
 {
     if (connection->context == NULL ||
         redisAsyncFormattedCommand(connection->context, on_hiredis_reply, command, bytes, length) !=
             REDIS_OK)
         return false;
-    connection->in_flight++;
+    command->is_script = false;
+    note_command(connection, command);
     return true;
+}
+
+char *redis_connection_reserve(struct redis_connection *connection, size_t length)
+{
+    redisContext *context;
+
+    if (connection->context == NULL)
+        return NULL;
+    context = &connection->context->c;
+    if ((context->flags & (REDIS_DISCONNECTING | REDIS_FREEING)) != 0)
+        return NULL;
+    context->obuf = sdsMakeRoomFor(context->obuf, length);
+    if (context->obuf == NULL)
+        abort(); /* out of memory, as in mem_alloc */
+    return context->obuf + sdslen(context->obuf);
+}
+
+void redis_connection_commit(struct redis_connection *connection,
+                             size_t length,
+                             struct redis_command *command)
+{
+    sdsIncrLen(connection->context->c.obuf, (int)length); /* far below INT_MAX */
+    command->is_script = true;
+    note_command(connection, command);
+    hook_add_write(connection);
 }
 
 void redis_connection_close(struct redis_connection *connection,
@@ -359,4 +576,9 @@ bool redis_connection_has_ended(const struct redis_connection *connection)
 size_t redis_connection_in_flight(const struct redis_connection *connection)
 {
     return connection->in_flight;
+}
+
+struct redis_command_list *redis_connection_commands(struct redis_connection *connection)
+{
+    return &connection->commands;
 }

@@ -62,3 +62,23 @@ const struct redis_reply *redis_reply_at(const struct redis_reply *reply, size_t
         return NULL;
     return (const struct redis_reply *)(const void *)open_reply(reply)->element[index];
 }
+
+bool redis_reply_is_integers(const struct redis_reply *reply,
+                             int64_t *values,
+                             size_t capacity,
+                             size_t *count)
+{
+    const redisReply *array = open_reply(reply);
+
+    if (!is_type(reply, REDIS_REPLY_ARRAY) || array->elements > capacity)
+        return false;
+    for (size_t i = 0; i < array->elements; i++) {
+        const redisReply *element = array->element[i];
+
+        if (element == NULL || element->type != REDIS_REPLY_INTEGER)
+            return false;
+        values[i] = element->integer;
+    }
+    *count = array->elements;
+    return true;
+}

@@ -2,11 +2,13 @@
 /*
  * Any bytes as what Redis answers to the script: through hiredis's parser into
  * the limiter's reading of it. Beyond memory errors: what is believed is within
- * the bounds of the policy, so that nothing computed from it overflows.
+ * the bounds of the policy, so that nothing computed from it overflows; and
+ * what redis_integers reads without hiredis, hiredis reads the same.
  */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <hiredis/hiredis.h>
 
@@ -19,6 +21,7 @@
 #include "kamiyo/redis/redis_options.h"
 
 #include "limit/limiter_redis.h"
+#include "redis/redis_integers.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -61,6 +64,47 @@ static void check(const struct limiter_redis_request *request,
     assert(allowed || decision.wait_ms >= 1);
 }
 
+/* The reader's reply, NULL while it waits for more; *failed when it gives up. */
+static redisReply *read_one(redisReader *reader, const char *bytes, size_t length, bool *failed)
+{
+    void *reply = NULL;
+
+    (void)redisReaderFeed(reader, bytes, length); /* fails only without memory */
+    *failed = redisReaderGetReply(reader, &reply) != REDIS_OK;
+    return reply;
+}
+
+static void compare(const char *bytes, size_t length)
+{
+    static struct redis_integers integers;
+    redisReader *reader = redisReaderCreate();
+    int64_t ours[REDIS_INTEGERS_MAX];
+    int64_t theirs[REDIS_INTEGERS_MAX];
+    size_t count;
+    size_t their_count;
+    size_t used;
+    bool failed;
+    redisReply *reply;
+    enum redis_integers_result result;
+
+    reader->maxelements = 4096; /* as redis_connection has it */
+    redis_integers_init(&integers);
+    result = redis_integers_parse(&integers, bytes, length, &used);
+    reply = read_one(reader, bytes, result == REDIS_INTEGERS_WHOLE ? used : length, &failed);
+    if (result == REDIS_INTEGERS_CUT) {
+        assert(length < REDIS_INTEGERS_MAX_BYTES && reply == NULL && !failed);
+    } else if (result == REDIS_INTEGERS_WHOLE) {
+        assert(reader->pos == used);
+        assert(
+            redis_reply_is_integers(redis_integers_reply(&integers), ours, COUNT_OF(ours), &count));
+        assert(redis_reply_is_integers((const struct redis_reply *)(const void *)reply, theirs,
+                                       COUNT_OF(theirs), &their_count));
+        assert(count == their_count && memcmp(ours, theirs, count * sizeof(ours[0])) == 0);
+    }
+    freeReplyObject(reply);
+    redisReaderFree(reader);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct limiter_redis *redis;
@@ -69,7 +113,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct redis_result result = {.outcome = REDIS_REPLIED};
     redisReader *reader = redisReaderCreate();
     void *reply = NULL;
+    char *bytes = malloc(size + 1);
 
+    assert(bytes != NULL);
+    if (size > 0)
+        memcpy(bytes, data, size);
+    bytes[size] = '\0';
+    compare(bytes, size);
+    free(bytes);
     if (redis == NULL)
         redis = make();
     reader->maxelements = 4096;

@@ -132,5 +132,18 @@ enum progress redis_client_command(struct redis_client *client,
                                    redis_done_fn *done,
                                    void *arg,
                                    struct redis_call **call) MUST_CHECK;
+/*
+ * The short way for a command of which there are many and whose reply is a small array of integers,
+ * as a script's: it is written in Redis's protocol where it will be sent from, and such a reply is
+ * read without any allocation. Other replies to it are fine. redis_client_reserve gives room for
+ * `length` bytes, or NULL: nothing can be sent now. What was written there is sent by
+ * redis_client_commit, which cannot fail; nothing else is called between the two. `done` runs as
+ * for a command without a timeout.
+ */
+char *redis_client_reserve(struct redis_client *client, size_t length) MUST_CHECK;
+struct redis_call *redis_client_commit(struct redis_client *client,
+                                       size_t length,
+                                       redis_done_fn *done,
+                                       void *arg) MUST_CHECK;
 /* Forget the caller. The command may still be executed. */
 void redis_client_cancel(struct redis_call **call);

@@ -24,3 +24,8 @@ bool redis_reply_is_nil(const struct redis_reply *reply);
 bool redis_reply_is_array(const struct redis_reply *reply, size_t *count);
 /* The i-th element of an array, or NULL. */
 const struct redis_reply *redis_reply_at(const struct redis_reply *reply, size_t index);
+/* An array of integers and nothing else, at most `capacity`: *count of them are in values[]. */
+bool redis_reply_is_integers(const struct redis_reply *reply,
+                             int64_t *values,
+                             size_t capacity,
+                             size_t *count);
