@@ -141,7 +141,7 @@ CASES = [
     Case("plain", "plain proxy, small answers", plain),
     Case("users", "two windows, 100,000 users, 700-byte requests", users, script=LUA_USERS % USERS),
     Case("keys", "the same, each user by an API key", keys, script=LUA_KEYS % USERS),
-    Case("denied", "429", denied, status=429),
+    Case("denied", "refusals with 429", denied, status=429),
     Case("large", "64 KB answers", large, path="/large"),
     Case("redis", "Redis, two windows, 64 connections", redis, script=LUA_USERS % USERS),
     Case("redis-one", "Redis, two windows, one connection", redis, script=LUA_USERS % USERS, connections=1),

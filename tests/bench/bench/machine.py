@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Processes pinned to a CPU, their CPU time to the nanosecond, free ports, and ending only what was started here."""
+import contextlib
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -36,7 +38,7 @@ class Process:
         self.process = subprocess.Popen(
             ["taskset", "-c", str(cpu), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, start_new_session=True)
-        self.port = port
+        self.cpu, self.port = cpu, port
         wait_for_port(port, self.process)
 
     @property
@@ -84,6 +86,32 @@ class Process:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def own_seconds(processes):
+    """CPU time of this process, of the children that have ended (wrk), and of those that run."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(s.ru_utime + s.ru_stime for s in spent) + sum(process.cpu_seconds() for process in processes)
+
+
+def idle_seconds():
+    """Of all CPUs. Idle time is what the kernel counts exactly; busy time it samples."""
+    with open("/proc/stat") as f:
+        numbers = f.readline().split()
+    return (int(numbers[4]) + int(numbers[5])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def cpu_share_of_others(processes):
+    """Yields an object whose `share` is then how much of a CPU was used by what is not ours, interrupts included."""
+    class Others:
+        share = 0.0
+    others = Others()
+    began, idle, own = time.monotonic(), idle_seconds(), own_seconds(processes)
+    yield others
+    elapsed = time.monotonic() - began
+    busy = len(CPUS) * elapsed - (idle_seconds() - idle)
+    others.share = max(0.0, (busy - (own_seconds(processes) - own)) / elapsed)
 
 
 def set_realtime(pid):

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Taking the figures: CPU a request in interleaved rounds, system calls, memory."""
 import re
+import resource
 import signal
 import socket
 import statistics
 import subprocess
 import time
 
-from .machine import LOAD_CPU
+from .machine import LOAD_CPU, cpu_share_of_others
 
 
 def wrk(port, path, seconds, connections, script=None, cpu=LOAD_CPU):
@@ -23,18 +24,41 @@ def wrk(port, path, seconds, connections, script=None, cpu=LOAD_CPU):
     return done, int(other.group(1)) if other else 0, broken.group(1) if broken else ""
 
 
-def round_of(name, process, case, script, seconds):
-    """CPU microseconds of the proxy for each request in one go, and how busy its CPU was."""
-    cpu = process.cpu_seconds()
-    done, other, broken = wrk(process.port, case.path, seconds, case.connections, script)
-    cpu = process.cpu_seconds() - cpu
+def load_seconds(bench):
+    """CPU time of the load's CPU: of what runs there, and of the wrk that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime + sum(p.cpu_seconds() for p in bench.started if p.cpu == LOAD_CPU)
+
+
+class TimedOut(RuntimeError):
+    pass
+
+
+def round_of(bench, name, process, case, script, seconds):
+    """CPU microseconds of the proxy for each request in one go, how busy both CPUs were, and what others took."""
+    with cpu_share_of_others(bench.started) as others:
+        cpu, load = process.cpu_seconds(), load_seconds(bench)
+        done, other, broken = wrk(process.port, case.path, seconds, case.connections, script)
+        cpu, load = process.cpu_seconds() - cpu, load_seconds(bench) - load
     wrong = done - other if case.status >= 400 else other
+    if re.fullmatch(r"connect 0, read 0, write 0, timeout \d+", broken) and wrong <= 2:
+        raise TimedOut(f"{case.name}, {name}: {broken}")
     if broken or done == 0 or wrong > 2:
         raise RuntimeError(f"{case.name}, {name}: {done} requests, {wrong} with another status than {case.status}; {broken}")
-    return {"us": cpu / done * 1e6, "per_second": done / seconds, "busy": cpu / seconds}
+    return {"us": cpu / done * 1e6, "per_second": done / seconds, "busy": cpu / seconds, "load_busy": load / seconds,
+            "others": others.share}
 
 
-def measure(case, running, script, rounds, seconds, say):
+def patient_round_of(bench, name, process, case, script, seconds, say):
+    """A round in which wrk reports time-outs is run once more: it counts answers that came, by a clock that may be set."""
+    try:
+        return round_of(bench, name, process, case, script, seconds)
+    except TimedOut as error:
+        say(f"  once more: {error}")
+        return round_of(bench, name, process, case, script, seconds)
+
+
+def measure(bench, case, running, script, rounds, seconds, say):
     """{name: [rounds]}; the order alternates, so that a drift of the machine meets everyone alike."""
     results = {name: [] for name in running}
     for process in running.values():  # connections, caches, tables
@@ -42,7 +66,7 @@ def measure(case, running, script, rounds, seconds, say):
     for index in range(rounds):
         names = list(running) if index % 2 == 0 else list(reversed(running))
         for name in names:
-            results[name].append(round_of(name, running[name], case, script, seconds))
+            results[name].append(patient_round_of(bench, name, running[name], case, script, seconds, say))
         say(f"  round {index + 1}: " + "  ".join(f"{n} {results[n][-1]['us']:.2f}" for n in running))
     return results
 
@@ -51,9 +75,8 @@ def summary(results):
     """Medians, and for each other proxy the median of the ratios within a round."""
     table = {}
     for name, rounds in results.items():
-        table[name] = {"us": statistics.median(r["us"] for r in rounds),
-                       "per_second": statistics.median(r["per_second"] for r in rounds),
-                       "busy": statistics.median(r["busy"] for r in rounds)}
+        table[name] = {key: statistics.median(r[key] for r in rounds)
+                       for key in ("us", "per_second", "busy", "load_busy", "others")}
         if name != "gateway":
             table[name]["ratio"] = statistics.median(g["us"] / r["us"] for g, r in zip(results["gateway"], rounds))
     return table

@@ -39,13 +39,13 @@ def module(name):
     return f"load_module {path};" if os.path.exists(path) else ""
 
 
-def nginx(bench, name, body, cpu, port, main=""):
-    """An nginx of one worker with this inside http { }, or the stream section in `main`."""
+def nginx(bench, name, body, cpu, port, main="", workers=1):
+    """An nginx with this inside http { }, or the stream section in `main`."""
     (bench.folder / name).mkdir(exist_ok=True)
     http = f"http {{ {NGINX_HTTP} {temporary_paths(bench, name)} {body} }}" if body else ""
     config = bench.file(
         f"{name}.conf",
-        f"{main} worker_processes 1; daemon off; pid {bench.folder}/{name}/pid; error_log {bench.folder}/{name}/errors crit;"
+        f"{main} worker_processes {workers}; daemon off; pid {bench.folder}/{name}/pid; error_log {bench.folder}/{name}/errors crit;"
         f"events {{ worker_connections 16384; }} {http}")
     return bench.start(["nginx", "-c", config, "-p", str(bench.folder / name)], cpu, port)
 
@@ -55,13 +55,13 @@ def temporary_paths(bench, name):
     return " ".join(f"{p}_temp_path {bench.folder}/{name}/{p};" for p in paths)
 
 
-def upstream(bench):
+def upstream(bench, cpu=LOAD_CPU, workers=1):
     """What all proxies stand before: nginx, so that it is never the slower side."""
     port = free_port()
     (bench.folder / "large").write_bytes(b"x" * 65536)
     nginx(bench, "upstream", f"""server {{ listen 127.0.0.1:{port} reuseport; root {bench.folder};
         location / {{ return 200 "hello world, this is the upstream speaking\\n"; }}
-        location = /large {{ }} }}""", LOAD_CPU, port)
+        location = /large {{ }} }}""", cpu, port, workers=workers)
     return port
 
 
