@@ -353,8 +353,10 @@ void bucket_table_add_debt(struct bucket_table *table,
 
     if (record != NULL) { /* of whatever shape: tokens are tokens */
         bucket_shard_owe(shard, record, tokens);
-    } else {
+    } else { /* the store has said full since, without these: they are lacking all the same */
         bucket_shard_load(shard, NULL, shape, now_ms, buckets);
+        for (size_t i = 0; i < shape->policy.window_count; i++)
+            bucket_add(&buckets[i], &shape->policy.windows[i], tokens);
         (void)save(shard, key, NULL, shape, buckets, tokens, now_ms);
     }
     unlock_shard(shard);
@@ -370,15 +372,39 @@ bool bucket_table_has_debt(const struct bucket_table *table, size_t shard)
     return atomic_load_explicit(&table->shards[shard].debts, memory_order_relaxed) != 0;
 }
 
+/* What each window still lacks of the debt, in whole tokens, rounded up: no gift. */
+static void find_owed(const struct bucket_shard *shard,
+                      const struct bucket_record *record,
+                      const struct bucket_shape *base,
+                      int64_t now_ms,
+                      struct bucket_debt *debt)
+{
+    struct bucket buckets[LIMIT_MAX_WINDOWS];
+
+    bucket_shard_load(shard, record, base, now_ms, buckets);
+    for (size_t i = 0; i < base->policy.window_count; i++) {
+        const struct limit_window *window = &base->policy.windows[i];
+        int64_t lacking;
+
+        bucket_refill(&buckets[i], window, now_ms);
+        lacking = (window->capacity_units - buckets[i].level + window->units_per_token - 1) /
+                  window->units_per_token;
+        debt->owed[i] = debt->tokens < lacking ? debt->tokens : lacking;
+    }
+}
+
 /* Take one record's debt out of the ledger. */
-static void
-collect_record(struct bucket_shard *shard, struct bucket_record *record, struct bucket_debt *debt)
+static void collect_record(struct bucket_shard *shard,
+                           struct bucket_record *record,
+                           int64_t now_ms,
+                           struct bucket_debt *debt)
 {
     struct bucket_shape *base = bucket_shapes_at(shard->shapes, record->shape)->base;
     const char *key = bucket_record_key(record);
     const char *separator = memchr(key, 0, record->key_length);
 
     debt->tokens = record->debt_tokens;
+    find_owed(shard, record, base, now_ms, debt);
     debt->shape = base;
     bucket_shape_ref(base);
     debt->key_length = separator == NULL ? record->key_length : (size_t)(separator - key);
@@ -393,6 +419,7 @@ size_t bucket_table_collect(struct bucket_table *table,
                             size_t number,
                             size_t *cursor,
                             size_t max_slots,
+                            int64_t now_ms,
                             struct bucket_debt *debts,
                             size_t max_debts)
 {
@@ -412,7 +439,7 @@ size_t bucket_table_collect(struct bucket_table *table,
             continue;
         record = bucket_shard_at(shard, place);
         if (record->debt_tokens != 0)
-            collect_record(shard, record, &debts[count++]);
+            collect_record(shard, record, now_ms, &debts[count++]);
     }
     pthread_mutex_unlock(&shard->lock);
     return count;

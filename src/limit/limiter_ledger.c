@@ -7,7 +7,9 @@
  * windows that owe alike go in one call of the script.
  *
  * At most once: a call whose end is unknown is not repeated. What Redis
- * certainly did not do goes back into the ledger.
+ * certainly did not do goes back into the ledger. So that little ends unknown,
+ * debts leave only on a connection that has just answered: one that nobody has
+ * used since Redis stopped looks well, and would take them all along.
  */
 #include "limiter_ledger.h"
 
@@ -31,6 +33,8 @@
 #define MAX_UNDER_WAY       512
 /* Redis takes no charge later than this; it goes back to the ledger. */
 #define CHARGE_DEADLINE_MS 1000
+/* An answer vouches for the connection for so long; after that it is asked first. */
+#define HEARD_FOR_MS 40
 
 /* One debt on its way. */
 struct charge {
@@ -58,7 +62,9 @@ struct limiter_ledger {
     size_t cursor;
     size_t under_way;
     bool is_running;
-    bool is_refused; /* Redis did not take one: slower */
+    bool is_refused;             /* Redis did not take one: slower */
+    int64_t heard_ms;            /* when the connection last answered here */
+    struct redis_call *question; /* whether it still does */
     struct loop_timer timer;
     LIST_HEAD(, charge) charges;
 };
@@ -97,7 +103,7 @@ void limiter_ledger_destroy(struct limiter_ledger **ledger)
 
     if (*ledger == NULL)
         return;
-    loop_timer_stop(&(*ledger)->timer);
+    limiter_ledger_stop(*ledger);
     while ((charge = LIST_FIRST(&(*ledger)->charges)) != NULL)
         free_charge(charge);
     mem_free(*ledger);
@@ -163,6 +169,12 @@ static void note_undone(struct charge_call *call)
         charge->undone = call->tokens;
 }
 
+static void note_heard(struct limiter_ledger *ledger, const struct redis_result *result)
+{
+    if (result->outcome == REDIS_REPLIED)
+        ledger->heard_ms = loop_now_ms(ledger->loop);
+}
+
 static void on_result(void *arg, const struct redis_result *result)
 {
     struct charge_call *call = arg;
@@ -171,6 +183,7 @@ static void on_result(void *arg, const struct redis_result *result)
     struct limiter_redis_answer answer;
 
     call->command = NULL;
+    note_heard(charge->ledger, result);
     limiter_redis_read(charge->ledger->redis, &request, result, call->sent_ms, &answer);
     switch (answer.status) {
     case LIMITER_REDIS_NO_SCRIPT:
@@ -179,6 +192,7 @@ static void on_result(void *arg, const struct redis_result *result)
             if (send_call(call))
                 return;
         }
+        charge->ledger->is_refused = true;
         note_undone(call);
         break;
     case LIMITER_REDIS_FAILED:
@@ -201,32 +215,11 @@ static void on_result(void *arg, const struct redis_result *result)
         settle(charge);
 }
 
-/* What each window still lacks of the debt, in whole tokens, rounded up: no gift. */
-static void split(const struct limiter_ledger *ledger,
-                  const struct bucket_debt *debt,
-                  int64_t owed[LIMIT_MAX_WINDOWS])
-{
-    const struct limit_policy *policy = &debt->shape->policy;
-    struct limit_decision decision;
-    struct bucket_key key;
-
-    key_of(ledger, debt, &key);
-    (void)bucket_table_peek(ledger->shared->table, &key, debt->shape, 1, loop_now_ms(ledger->loop),
-                            &decision); /* its levels count */
-    for (size_t i = 0; i < policy->window_count; i++) {
-        const struct limit_window *window = &policy->windows[i];
-        int64_t lacking =
-            (decision.levels[i].full_ms * window->units_per_ms + window->units_per_token - 1) /
-            window->units_per_token;
-
-        owed[i] = debt->tokens < lacking ? debt->tokens : lacking;
-    }
-}
-
 /* One call for each amount that windows owe. */
-static size_t make_calls(struct charge *charge, const int64_t owed[LIMIT_MAX_WINDOWS])
+static size_t make_calls(struct charge *charge)
 {
     const struct limit_policy *policy = &charge->debt.shape->policy;
+    const int64_t *owed = charge->debt.owed;
     size_t count = 0;
 
     for (size_t i = 0; i < policy->window_count; i++) {
@@ -251,15 +244,13 @@ static size_t make_calls(struct charge *charge, const int64_t owed[LIMIT_MAX_WIN
 static void begin(struct limiter_ledger *ledger, const struct bucket_debt *debt)
 {
     struct charge *charge = mem_alloc_zero(sizeof(*charge));
-    int64_t owed[LIMIT_MAX_WINDOWS];
     size_t count;
 
     charge->ledger = ledger;
     charge->debt = *debt;
     LIST_INSERT_HEAD(&ledger->charges, charge, entry);
     ledger->under_way++;
-    split(ledger, debt, owed);
-    count = make_calls(charge, owed);
+    count = make_calls(charge);
     for (size_t i = 0; i < count; i++) {
         if (send_call(&charge->calls[i]))
             charge->pending++;
@@ -300,8 +291,8 @@ static size_t collect(struct limiter_ledger *ledger, size_t most)
             if (!next_shard(ledger) && ++rounds == 2)
                 return taken;
         }
-        count = bucket_table_collect(table, ledger->shard, &ledger->cursor, SLOTS_A_TURN / 4, debts,
-                                     most - taken);
+        count = bucket_table_collect(table, ledger->shard, &ledger->cursor, SLOTS_A_TURN / 4,
+                                     loop_now_ms(ledger->loop), debts, most - taken);
         for (size_t i = 0; i < count; i++)
             begin(ledger, &debts[i]);
         taken += count;
@@ -323,6 +314,29 @@ static bool has_any_debt(const struct limiter_ledger *ledger)
     return false;
 }
 
+static void on_question_answered(void *arg, const struct redis_result *result)
+{
+    struct limiter_ledger *ledger = arg;
+
+    ledger->question = NULL;
+    note_heard(ledger, result);
+    if (result->outcome == REDIS_REPLIED && ledger->is_running) {
+        loop_timer_stop(&ledger->timer);
+        run(ledger);
+    }
+}
+
+/* Any answer will do. If none comes, the client drops the connection. */
+static void ask(struct limiter_ledger *ledger)
+{
+    struct slice ping = SLICE("PING");
+
+    if (ledger->question == NULL &&
+        redis_client_command(limiter_redis_client(ledger->redis), &ping, 1, 0, on_question_answered,
+                             ledger, &ledger->question) == PROGRESS_PENDING)
+        limiter_redis_count_command(ledger->redis);
+}
+
 static void run(void *arg)
 {
     struct limiter_ledger *ledger = arg;
@@ -330,8 +344,12 @@ static void run(void *arg)
 
     if (ledger->is_refused)
         next_ms = REFUSED_INTERVAL_MS;
-    else if (ledger->under_way < MAX_UNDER_WAY)
+    else if (ledger->under_way >= MAX_UNDER_WAY || !has_any_debt(ledger))
+        next_ms = IDLE_INTERVAL_MS;
+    else if (loop_now_ms(ledger->loop) - ledger->heard_ms <= HEARD_FOR_MS)
         (void)collect(ledger, DEBTS_A_TURN); /* what is left decides about the next turn */
+    else
+        ask(ledger);
     if (!ledger->is_refused && has_any_debt(ledger))
         next_ms = BUSY_INTERVAL_MS;
     ledger->is_refused = false;
@@ -343,6 +361,7 @@ void limiter_ledger_start(struct limiter_ledger *ledger)
 {
     ledger->is_running = true;
     ledger->is_refused = false;
+    ledger->heard_ms = loop_now_ms(ledger->loop);
     run(ledger);
 }
 
@@ -350,4 +369,5 @@ void limiter_ledger_stop(struct limiter_ledger *ledger)
 {
     ledger->is_running = false;
     loop_timer_stop(&ledger->timer);
+    redis_client_cancel(&ledger->question);
 }

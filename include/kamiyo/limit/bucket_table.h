@@ -132,7 +132,7 @@ int64_t bucket_table_reset(struct bucket_table *table, const struct bucket_key *
 /*
  * Add `tokens` (negative: take off) to the ledger alone: a decision that timed out and was not
  * charged after all, or a write-back that certainly did not happen. The levels stay: they were
- * charged when it was decided.
+ * charged when it was decided; only an entry that has gone since comes back with them taken off.
  */
 void bucket_table_add_debt(struct bucket_table *table,
                            const struct bucket_key *key,
@@ -142,7 +142,9 @@ void bucket_table_add_debt(struct bucket_table *table,
 
 /* One entry's spending, taken out of the ledger: whoever has it charges it at most once. */
 struct bucket_debt {
-    int64_t tokens;             /* may be negative: refunds outweighed */
+    int64_t tokens;                  /* may be negative: refunds outweighed */
+    int64_t owed[LIMIT_MAX_WINDOWS]; /* of these, what a window has not refilled since: at most what
+                                        it lacks of full, in whole tokens, rounded up */
     struct bucket_shape *shape; /* the whole policy (base); a reference that the taker gives back */
     size_t key_length;
     size_t route_length;
@@ -155,12 +157,14 @@ bool bucket_table_has_debt(const struct bucket_table *table, size_t shard);
 /*
  * Walk at most `max_slots` slots of a shard from *cursor (start with 0; wraps to 0 at the end) and
  * take up to `max_debts` debts out of the ledger. The number taken. Holds the lock for that long:
- * some 20 ns a slot.
+ * some 20 ns a slot. What windows owe is read under the same lock: as soon as the ledger is empty,
+ * another worker's mirror may lift the levels to what the store knows.
  */
 size_t bucket_table_collect(struct bucket_table *table,
                             size_t shard,
                             size_t *cursor,
                             size_t max_slots,
+                            int64_t now_ms,
                             struct bucket_debt *debts,
                             size_t max_debts);
 /* Drop what is full again in up to `max_slots` slots from *cursor. The number dropped. For a timer

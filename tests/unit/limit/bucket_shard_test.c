@@ -238,8 +238,9 @@ static void *run_worker(void *arg)
             bucket_table_adjust(f->table, &key, f->shape, 2, TABLE_START, BUCKET_LEDGER_ADD);
             break;
         case 4:
-            for (size_t n = bucket_table_collect(f->table, shard, &cursor, 50, debts, 4); n > 0;
-                 n--)
+            for (size_t n =
+                     bucket_table_collect(f->table, shard, &cursor, 50, TABLE_START, debts, 4);
+                 n > 0; n--)
                 bucket_shape_unref(debts[n - 1].shape);
             break;
         case 5:

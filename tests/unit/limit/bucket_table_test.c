@@ -161,7 +161,8 @@ static void test_mirrors_and_remembers_denials(void **state)
     table_teardown(&f);
 }
 
-static size_t collect_all(struct table_fixture *f, struct bucket_debt *debts, size_t most)
+static size_t
+collect_all(struct table_fixture *f, int64_t now_ms, struct bucket_debt *debts, size_t most)
 {
     size_t count = 0;
 
@@ -169,8 +170,8 @@ static size_t collect_all(struct table_fixture *f, struct bucket_debt *debts, si
         size_t cursor = 0;
 
         do
-            count +=
-                bucket_table_collect(f->table, shard, &cursor, 100, debts + count, most - count);
+            count += bucket_table_collect(f->table, shard, &cursor, 100, now_ms, debts + count,
+                                          most - count);
         while (cursor != 0);
         assert_false(bucket_table_has_debt(f->table, shard));
     }
@@ -189,7 +190,7 @@ static void test_the_ledger_is_collected_once(void **state)
     (void)state;
     table_setup(&f, TABLE_MEMORY);
     bucket_table_key(f.table, SLICE("user:123"), SLICE("webhooks"), &key);
-    assert_int_equal(collect_all(&f, debts, 8), 0);
+    assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 0);
     share = bucket_shapes_ref(bucket_table_shapes(f.table), &f.policy, 2, 1);
     assert_true(
         bucket_table_take(f.table, &key, share, 3, TABLE_START, BUCKET_LEDGER_ADD, &decision));
@@ -215,23 +216,59 @@ static void test_the_ledger_is_collected_once(void **state)
         assert_int_equal(bucket_table_sweep(f.table, shard, &cursor, 1000, TABLE_START + 10000000),
                          0);
     }
-    assert_int_equal(collect_all(&f, debts, 8), 1);
+    assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 1);
     assert_int_equal(debts[0].tokens, 8);
+    assert_int_equal(debts[0].owed[0], 8);
+    assert_int_equal(debts[0].owed[1], 8);
     assert_ptr_equal(debts[0].shape, f.shape);
     assert_int_equal(debts[0].key_length, 8);
     assert_memory_equal(debts[0].key, "user:123", 8);
     assert_int_equal(debts[0].route_length, 8);
     assert_memory_equal(debts[0].route, "webhooks", 8);
     bucket_shape_unref(debts[0].shape);
-    assert_int_equal(collect_all(&f, debts, 8), 0);
+    assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 0);
 
     /* a debt alone makes an entry */
     key = table_key(&f, "ip:192.0.2.1");
     bucket_table_add_debt(f.table, &key, f.shape, 1, TABLE_START);
-    assert_int_equal(collect_all(&f, debts, 8), 1);
+    assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 1);
     assert_int_equal(debts[0].route_length, 0);
+    assert_int_equal(debts[0].owed[0], 1);
+    assert_int_equal(debts[0].owed[1], 1);
     bucket_shape_unref(debts[0].shape);
     bucket_shape_unref(share);
+    table_teardown(&f);
+}
+
+/* The minute has refilled, the hour has not: each owes what it lacks. */
+static void test_a_debt_is_what_windows_lack(void **state)
+{
+    struct table_fixture f;
+    struct bucket_debt debts[2];
+    struct bucket_mirror mirror;
+    struct limit_decision decision;
+    struct bucket_key key;
+
+    (void)state;
+    table_setup(&f, TABLE_MEMORY);
+    key = table_key(&f, "user:123");
+    assert_true(
+        bucket_table_take(f.table, &key, f.shape, 8, TABLE_START, BUCKET_LEDGER_ADD, &decision));
+    assert_int_equal(collect_all(&f, TABLE_START + 31000, debts, 2), 1);
+    assert_int_equal(debts[0].tokens, 8);
+    assert_int_equal(debts[0].owed[0], 3);
+    assert_int_equal(debts[0].owed[1], 8);
+    bucket_shape_unref(debts[0].shape);
+
+    /* What the store says before the charge arrives there has no say in a debt that was taken. */
+    assert_true(
+        bucket_table_take(f.table, &key, f.shape, 2, TABLE_START, BUCKET_LEDGER_ADD, &decision));
+    assert_int_equal(collect_all(&f, TABLE_START + 31000, debts, 2), 1);
+    mirror = table_mirror(&f, &key, 10, 100);
+    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 31000);
+    assert_int_equal(debts[0].owed[0], 2);
+    assert_int_equal(debts[0].owed[1], 2);
+    bucket_shape_unref(debts[0].shape);
     table_teardown(&f);
 }
 
@@ -298,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_decides_as_plain_buckets_do),
         cmocka_unit_test(test_mirrors_and_remembers_denials),
         cmocka_unit_test(test_the_ledger_is_collected_once),
+        cmocka_unit_test(test_a_debt_is_what_windows_lack),
         cmocka_unit_test(test_other_windows_carry_over_what_they_share),
         cmocka_unit_test(test_shapes_are_used_again),
     };

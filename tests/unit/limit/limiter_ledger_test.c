@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "kamiyo/limit/bucket_table.h"
+
 #include "store_support.h"
 
 static void test_outage_is_no_gift(void **state)
@@ -60,6 +62,31 @@ static void test_write_back_until_it_is_done(void **state)
     store_teardown(&f);
 }
 
+/* What other workers wrote into the ledger while this one's connection, unused, seemed well: it
+ * does not leave on a connection that says nothing any more. */
+static void test_an_unused_connection_is_asked_first(void **state)
+{
+    struct store_fixture f;
+    struct bucket_key key;
+    struct bucket_shape *shape;
+    struct limit_decision decision;
+
+    store_start_up(&f, state);
+    shape = bucket_shapes_ref(bucket_table_shapes(f.shared->table), &f.policy, 1, 0);
+    bucket_table_key(f.shared->table, f.query.key, f.query.route, &key);
+    loop_run_for(f.loop, 100);
+    f.is_stopped = true;
+    assert_true(bucket_table_take(f.shared->table, &key, shape, 3, clock_monotonic_ms(),
+                                  BUCKET_LEDGER_ADD, &decision));
+    loop_run_for(f.loop, 300);
+    f.is_stopped = false;
+    STORE_UNTIL(&f, f.spent == 3); /* on the next connection */
+    loop_run_for(f.loop, 300);
+    assert_int_equal((int)f.spent, 3);
+    bucket_shape_unref(shape);
+    store_teardown(&f);
+}
+
 static void test_charge_and_refund(void **state)
 {
     struct store_fixture f;
@@ -107,6 +134,7 @@ int main(void)
         LOOP_TEST(test_outage_is_no_gift),
         LOOP_TEST(test_write_back_at_most_once),
         LOOP_TEST(test_write_back_until_it_is_done),
+        LOOP_TEST(test_an_unused_connection_is_asked_first),
         LOOP_TEST(test_charge_and_refund),
         LOOP_TEST(test_share),
     };

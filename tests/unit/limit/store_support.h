@@ -58,6 +58,7 @@ struct store_fixture {
     size_t act_count;
     size_t act_next;
     bool fails_probes;
+    bool is_stopped; /* commands arrive, nothing is done or said */
     bool fails_script_probes;
     bool ignores_probes; /* they get no answer */
     unsigned script_probes;
