@@ -171,6 +171,10 @@ static void on_down(void *arg, const struct redis_failure *failure, bool was_rea
     limiter_redis_count_error(failover->redis, failure->reason);
     if (failover->state == FAILOVER_UP && was_ready && redis_client_is_returning(failover->client))
         return;
+    /* What was asked may be why it ended: then a probe that only writes would say well again. */
+    if (failover->state == FAILOVER_UP && was_ready &&
+        (failure->reason == REDIS_REASON_BAD_REPLY || !TAILQ_EMPTY(&failover->calls)))
+        failover->has_script_failed = true;
     go_down(failover, FAILOVER_AWAY, failure);
 }
 

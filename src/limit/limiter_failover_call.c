@@ -352,6 +352,15 @@ static bool send_again(struct limiter_call *call, enum limiter_redis_status stat
     return false;
 }
 
+/* NOSCRIPT to the script's own text: no Redis says that. */
+static void count_text_refused(struct limiter_failover *failover)
+{
+    struct redis_failure failure;
+
+    redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "NOSCRIPT to EVAL");
+    limiter_failover_count_failure(failover, &failure);
+}
+
 /* No decision came of it. */
 static void use_failure(struct limiter_call *call, const struct limiter_redis_answer *from)
 {
@@ -363,6 +372,8 @@ static void use_failure(struct limiter_call *call, const struct limiter_redis_an
         owe_adjustment(call);
         owe(call);
         answer_locally(call, true);
+        if (from->status == LIMITER_REDIS_NO_SCRIPT && call->was_resent)
+            count_text_refused(failover);
         break;
     case LIMITER_REDIS_ODD_KEY:
         /* Nothing can ever be charged there: no debt. And the store has not failed, so on_failure

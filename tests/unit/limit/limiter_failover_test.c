@@ -160,6 +160,39 @@ static void test_charge_of_a_refused_request_is_given_back(void **state)
     store_teardown(&f);
 }
 
+/* A store that takes no script at all: each decision is the table's, and after some nobody asks. */
+static void test_no_script_for_ever_is_a_failure(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    STORE_ACTS(&f, STORE_NO_SCRIPT);
+    f.fails_script_probes = true;
+    for (int i = 0; i < 3; i++)
+        (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+    assert_false(store_has_redis(&f));
+    loop_run_for(f.loop, 500);
+    assert_false(store_has_redis(&f));
+    store_teardown(&f);
+}
+
+/* It is the script that ends the connection: a SET that works is no recovery. */
+static void test_script_that_ends_connections(void **state)
+{
+    struct store_fixture f;
+
+    store_start_up(&f, state);
+    STORE_ACTS(&f, STORE_CUT);
+    f.fails_script_probes = true;
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+    STORE_UNTIL(&f, f.script_probes > 0);
+    loop_run_for(f.loop, 500);
+    assert_false(store_has_redis(&f));
+    f.fails_script_probes = false;
+    store_find_redis(&f);
+    store_teardown(&f);
+}
+
 static void test_breaker(void **state)
 {
     struct store_fixture f;
@@ -420,6 +453,8 @@ int main(void)
         LOOP_TEST(test_late_replies_open_the_breaker),
         LOOP_TEST(test_late_without_a_timeout_is_no_failure),
         LOOP_TEST(test_charge_of_a_refused_request_is_given_back),
+        LOOP_TEST(test_no_script_for_ever_is_a_failure),
+        LOOP_TEST(test_script_that_ends_connections),
         LOOP_TEST(test_breaker),
         LOOP_TEST(test_stall_opens_the_breaker_for_a_moment),
         LOOP_TEST(test_denials_prove_nothing),
