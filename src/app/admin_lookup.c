@@ -163,7 +163,7 @@ static void on_peek(void *arg, const struct limit_decision *decision)
     call->limit_call = NULL;
     call->decision = *decision;
     if (!route->has_own_tiers)
-        call->mode = slice_of(limit_mode_names[decision->mode]);
+        call->mode = limit_mode_names[decision->mode];
     keep_levels(call, route, route_policy(call->snapshot->routes, route, call->tier));
     look_on(call);
 }
@@ -188,7 +188,7 @@ static void look_on(struct admin_call *call)
                          &call->limit_call) == PROGRESS_PENDING)
             return;
         if (!route->has_own_tiers)
-            call->mode = slice_of(limit_mode_names[call->decision.mode]);
+            call->mode = limit_mode_names[call->decision.mode];
         keep_levels(call, route, policy);
     }
     send_back(call);
@@ -198,7 +198,7 @@ static void look(void *arg)
 {
     struct admin_call *call = arg;
     struct admin_buckets words;
-    call->mode = slice_of(limit_mode_names[LIMIT_MODE_MEMORY]);
+    call->mode = limit_mode_names[LIMIT_MODE_MEMORY];
     call->tier = choose_tier(call);
     words.outcome = call->tier != NULL ? ADMIN_BUCKETS_FOUND : ADMIN_BUCKETS_NO_TIER;
     memcpy(&call->outcome, &words.outcome, sizeof(words.outcome));

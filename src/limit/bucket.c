@@ -13,7 +13,12 @@
 
 __extension__ typedef __int128 wide;
 
-const char *const limit_mode_names[LIMIT_MODE_COUNT] = {"redis", "memory", "fallback", "cached"};
+const struct slice limit_mode_names[LIMIT_MODE_COUNT] = {
+    [LIMIT_MODE_REDIS] = {"redis", 5},
+    [LIMIT_MODE_MEMORY] = {"memory", 6},
+    [LIMIT_MODE_FALLBACK] = {"fallback", 8},
+    [LIMIT_MODE_CACHED] = {"cached", 6},
+};
 
 static int64_t divide_up(int64_t dividend, int64_t divisor)
 {

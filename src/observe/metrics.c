@@ -227,24 +227,52 @@ static struct metrics_counter *add_counter(struct metrics_shard *shard, const st
     return counter;
 }
 
-static void count(struct metrics_shard *shard, const struct query *query)
+/* The counter of these labels, or where there are too many already, the one of all others. */
+static struct metrics_counter *find_or_add(struct metrics_shard *shard, const struct query *query)
 {
     static const struct slice other_label = {"other", 5};
+    const struct slice labels[METRICS_MAX_LABELS] = {other_label, other_label, other_label,
+                                                     other_label};
+    const struct query other = {query->family, query->family == METRICS_REQUESTS ? -1 : 0, labels};
     struct metrics_counter *counter = *find_slot(shard, query);
 
-    if (counter == NULL && shard->counter_count >= METRICS_MAX_COUNTERS) {
-        const struct slice labels[METRICS_MAX_LABELS] = {other_label, other_label, other_label,
-                                                         other_label};
-        const struct query other = {query->family, query->family == METRICS_REQUESTS ? -1 : 0,
-                                    labels};
+    if (counter != NULL)
+        return counter;
+    if (shard->counter_count < METRICS_MAX_COUNTERS)
+        return add_counter(shard, query);
+    counter = *find_slot(shard, &other);
+    return counter != NULL ? counter : add_counter(shard, &other);
+}
 
-        counter = *find_slot(shard, &other);
-        if (counter == NULL)
-            counter = add_counter(shard, &other);
-    } else if (counter == NULL) {
-        counter = add_counter(shard, query);
-    }
+static void count(struct metrics_shard *shard, const struct query *query)
+{
+    metrics_increment(find_or_add(shard, query));
+}
+
+void metrics_increment(struct metrics_counter *counter)
+{
     increment(&counter->count);
+}
+
+struct metrics_counter *metrics_request_counter(struct metrics_shard *shard,
+                                                int status,
+                                                struct slice route,
+                                                struct slice tier)
+{
+    const struct slice labels[] = {route, tier};
+
+    return find_or_add(shard, &(struct query){METRICS_REQUESTS, status, labels});
+}
+
+struct metrics_counter *metrics_decision_counter(struct metrics_shard *shard,
+                                                 struct slice decision,
+                                                 struct slice mode,
+                                                 struct slice tier,
+                                                 struct slice window)
+{
+    const struct slice labels[] = {decision, mode, tier, window};
+
+    return find_or_add(shard, &(struct query){METRICS_DECISIONS, 0, labels});
 }
 
 void metrics_count_request(struct metrics_shard *shard,
@@ -252,9 +280,7 @@ void metrics_count_request(struct metrics_shard *shard,
                            struct slice route,
                            struct slice tier)
 {
-    const struct slice labels[] = {route, tier};
-
-    count(shard, &(struct query){METRICS_REQUESTS, status, labels});
+    metrics_increment(metrics_request_counter(shard, status, route, tier));
 }
 
 void metrics_count_decision(struct metrics_shard *shard,
@@ -263,9 +289,7 @@ void metrics_count_decision(struct metrics_shard *shard,
                             struct slice tier,
                             struct slice window)
 {
-    const struct slice labels[] = {decision, mode, tier, window};
-
-    count(shard, &(struct query){METRICS_DECISIONS, 0, labels});
+    metrics_increment(metrics_decision_counter(shard, decision, mode, tier, window));
 }
 
 void metrics_count_upstream_error(struct metrics_shard *shard, const char *reason)

@@ -39,22 +39,38 @@ static struct limit_query query_of(const struct exchange *exchange, int64_t cost
     };
 }
 
+struct lane *admission_lane(const struct exchange *exchange)
+{
+    struct lane_table *lanes = &exchange->proxy->lanes;
+    if (exchange->tier == NULL || exchange->routes != exchange->proxy->routes)
+        return NULL;
+    return lane_find(lanes, exchange->route, exchange->tier);
+}
+
+static void count_as(const struct exchange *exchange, struct slice mode, struct slice window)
+{
+    struct lane *lane = admission_lane(exchange);
+    if (LIKELY(lane != NULL))
+        lane_count_decision(lane, exchange->verdict, mode, window);
+    else
+        metrics_count_decision(exchange->proxy->parts.metrics,
+                               lane_verdict_names[exchange->verdict], mode, exchange->tier->name,
+                               window);
+}
+
 static void count_decision(const struct exchange *exchange)
 {
     const struct limit_decision *decision = &exchange->decision;
     struct slice window = SLICE("");
     if (decision->outcome == LIMIT_DENIED && decision->binding < exchange->policy->window_count)
         window = slice_of(exchange->policy->windows[decision->binding].name);
-    metrics_count_decision(exchange->proxy->parts.metrics, exchange->decision_name,
-                           slice_of(limit_mode_names[decision->mode]), exchange->tier->name,
-                           window);
+    count_as(exchange, limit_mode_names[decision->mode], window);
 }
 
 /* A decision that no bucket made: no mode, and a window only where one of our own refuses. */
 static void count_without_bucket(const struct exchange *exchange, struct slice window)
 {
-    metrics_count_decision(exchange->proxy->parts.metrics, exchange->decision_name, SLICE(""),
-                           exchange->tier->name, window);
+    count_as(exchange, SLICE(""), window);
 }
 
 static void apply_decision(struct exchange *exchange)
@@ -66,9 +82,9 @@ static void apply_decision(struct exchange *exchange)
     exchange->is_limited = decision->outcome == LIMIT_ALLOWED || decision->outcome == LIMIT_DENIED;
     exchange->was_charged = decision->outcome == LIMIT_ALLOWED;
     if (decision->outcome == LIMIT_DENIED || decision->outcome == LIMIT_STORE_FAILED)
-        exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
+        exchange->verdict = exchange->route->is_shadow ? LANE_SHADOW : LANE_DENIED;
     else
-        exchange->decision_name = SLICE("allowed");
+        exchange->verdict = LANE_ALLOWED;
     count_decision(exchange);
 
     if (decision->outcome == LIMIT_STORE_FAILED && !exchange->route->is_shadow) {
@@ -111,7 +127,7 @@ static bool take_place(struct exchange *exchange)
         exchange->holds_concurrency = true;
         return true;
     }
-    exchange->decision_name = exchange->route->is_shadow ? SLICE("shadow") : SLICE("denied");
+    exchange->verdict = exchange->route->is_shadow ? LANE_SHADOW : LANE_DENIED;
     count_without_bucket(exchange, SLICE("concurrency"));
     if (exchange->route->is_shadow)
         return true;
@@ -121,7 +137,7 @@ static bool take_place(struct exchange *exchange)
 
 static void pass_exempt(struct exchange *exchange)
 {
-    exchange->decision_name = SLICE("exempt");
+    exchange->verdict = LANE_EXEMPT;
     count_without_bucket(exchange, SLICE(""));
     exchange_forward(exchange);
 }
@@ -135,7 +151,7 @@ static void judge(struct exchange *exchange)
     exchange->tier =
         route_table_tier(routes, (struct slice){identity->tier, identity->tier_length}, is_user);
     if (identity->has_spent_failures) {
-        exchange->decision_name = SLICE("denied");
+        exchange->verdict = LANE_DENIED;
         count_without_bucket(exchange, SLICE("failures"));
         answer_send_limited(exchange, SLICE("failures"), identity->failures_limit,
                             identity->failures_wait_ms);

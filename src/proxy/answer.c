@@ -20,14 +20,24 @@ struct slice answer_date(struct proxy *proxy)
     return (struct slice){proxy->date, TEXT_HTTP_DATE_SIZE - 1};
 }
 
-struct slice answer_limit_fields(struct exchange *exchange, char *memory, size_t size)
+struct slice answer_limit_fields(struct exchange *exchange, char memory[LIMIT_FIELDS_SIZE])
 {
-    struct text fields;
-    text_init(&fields, memory, size);
-    if (exchange->is_limited)
-        limit_fields_write(&fields, exchange->policy, &exchange->decision, exchange->tier->name,
-                           exchange->proxy->settings.reply, loop_wall_ms(exchange->proxy->loop));
-    return text_slice(&fields);
+    const struct limit_decision *decision = &exchange->decision;
+    struct proxy *proxy = exchange->proxy;
+    struct lane *lane = admission_lane(exchange);
+    int64_t wall_ms = loop_wall_ms(proxy->loop);
+    struct text text;
+    if (!exchange->is_limited || decision->window_count == 0)
+        return SLICE("");
+    if (LIKELY(lane != NULL)) {
+        const struct limit_fields *fields = lane_limit_fields(lane, exchange->policy, decision);
+        char *end = limit_fields_put(memory, fields, decision, wall_ms);
+        return (struct slice){memory, (size_t)(end - memory)};
+    }
+    text_init(&text, memory, LIMIT_FIELDS_SIZE);
+    limit_fields_write(&text, exchange->policy, decision, exchange->tier->name,
+                       proxy->settings.reply, wall_ms);
+    return text_slice(&text);
 }
 
 /* A chunked body of which nothing was consumed yet: do the bytes at hand hold all of it? Tried on a
@@ -128,20 +138,33 @@ static void send_reply(struct exchange *exchange, struct reply *reply, const cha
     exchange_complete(exchange);
 }
 
+/* What a 429's body says of the bucket that refused. */
+static void add_quota(const struct exchange *exchange, struct reply *reply)
+{
+    const struct limit_decision *decision = &exchange->decision;
+    const struct limit_level *level = &decision->levels[decision->binding];
+    struct lane *lane = admission_lane(exchange);
+    reply->limit = level->capacity;
+    reply->remaining = level->remaining;
+    reply->wait_ms = decision->wait_ms;
+    if (LIKELY(lane != NULL && !is_problem(exchange))) {
+        reply->quota_start =
+            lane_quota_start(lane, exchange->policy, decision->binding, level->capacity);
+        reply->quota_end = lane_quota_end(lane);
+        return;
+    }
+    reply->tier = exchange->tier->name;
+    reply->window = slice_of(exchange->policy->windows[decision->binding].name);
+    reply->upgrade_url = slice_of(exchange->proxy->settings.reply->upgrade_url);
+}
+
 void answer_send(struct exchange *exchange, enum reply_kind kind, const char *reason)
 {
     char fields[LIMIT_FIELDS_SIZE], violated[LIMIT_MAX_WINDOWS * (LIMIT_WINDOW_NAME_SIZE + 4)];
     struct reply reply = {.kind = kind};
-    reply.limit_fields = answer_limit_fields(exchange, fields, sizeof(fields));
+    reply.limit_fields = answer_limit_fields(exchange, fields);
     if (kind == REPLY_RATE_LIMITED) {
-        const struct limit_decision *decision = &exchange->decision;
-        const struct limit_level *level = &decision->levels[decision->binding];
-        reply.tier = exchange->tier->name;
-        reply.window = slice_of(exchange->policy->windows[decision->binding].name);
-        reply.limit = level->capacity;
-        reply.remaining = level->remaining;
-        reply.wait_ms = decision->wait_ms;
-        reply.upgrade_url = slice_of(exchange->proxy->settings.reply->upgrade_url);
+        add_quota(exchange, &reply);
         if (is_problem(exchange))
             reply.violated = violated_windows(exchange, violated, sizeof(violated));
     }

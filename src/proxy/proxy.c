@@ -86,6 +86,7 @@ struct proxy *proxy_create(const struct proxy_parts *parts, const struct proxy_s
     proxy->loop = parts->loop;
     proxy->read_buffer = mem_alloc(PROXY_READ_BYTES);
     apply_settings(proxy, settings);
+    lane_table_init(&proxy->lanes, parts->metrics, parts->routes, settings->reply);
     mem_pool_init(&proxy->clients, sizeof(struct client), SPARE_CLIENTS);
     mem_pool_init(&proxy->exchanges, sizeof(struct exchange), SPARE_EXCHANGES);
     mem_pool_init(&proxy->memos, PROXY_MEMO_BYTES, SPARE_EXCHANGES);
@@ -100,9 +101,11 @@ void proxy_configure(struct proxy *proxy,
                      struct route_table *routes)
 {
     struct client *client;
+    lane_table_clear(&proxy->lanes);
     route_lease_unref(&proxy->routes);
     proxy->routes = route_lease_create(routes);
     apply_settings(proxy, settings);
+    lane_table_init(&proxy->lanes, proxy->parts.metrics, routes, proxy->settings.reply);
     /* Parsers of heads under way were made for as many fields as were allowed before. */
     LIST_FOREACH (client, &proxy->open_clients, entry)
         client_reread_head(client);
@@ -141,6 +144,7 @@ void proxy_destroy(struct proxy **proxy)
     loop_timer_stop(&p->log_timer);
     if (p->parts.access_log != NULL)
         access_log_flush(p->parts.access_log);
+    lane_table_clear(&p->lanes);
     route_lease_unref(&p->routes);
     mem_pool_clear(&p->clients);
     mem_pool_clear(&p->exchanges);

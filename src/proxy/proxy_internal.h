@@ -24,6 +24,8 @@
 #include "kamiyo/route/route_table.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
+#include "proxy/lane.h"
+
 /*
  * What the modules of this room share: the worker's proxy, one client
  * connection, one exchange (a request and its answer), and who may call what.
@@ -34,6 +36,7 @@
  * exchange.c  the states of one request, from its head to its log line
  * admission.c who asks, and may they: route, lists, identity, limit
  * answer.c    the gateway's own answers to an exchange
+ * lane.c      what the requests of one route and tier have in common, ready for each
  * relay.c     bodies in both directions, back-pressure, tunnels
  * record.c    what an exchange leaves behind: log line, metrics
  */
@@ -69,7 +72,8 @@ struct proxy {
     struct mem_pool exchanges;
     struct mem_pool memos;
     struct request_id_source ids;
-    int64_t date_second; /* of `date` */
+    struct lane_table lanes; /* of `routes` and settings.reply */
+    int64_t date_second;     /* of `date` */
     char date[TEXT_HTTP_DATE_SIZE];
     LIST_HEAD(client_list, client) open_clients;
     size_t client_count;
@@ -211,7 +215,7 @@ struct exchange {
     const struct route *route;
     const struct route_tier *tier;
     const struct limit_policy *policy;
-    struct slice decision_name; /* allowed, denied, exempt, shadow; empty */
+    enum lane_verdict verdict;
     struct identity_call *identity_call;
     struct limiter_call *limit_call;
     struct upstream_pool_call *pool_call;
@@ -267,6 +271,8 @@ void exchange_release_upstream(struct exchange *exchange, enum upstream_release 
 void exchange_keep_head(struct exchange *exchange);
 
 /* admission.c */
+/* The exchange's lane; NULL = none: refused before its tier was known, or begun before a reload. */
+struct lane *admission_lane(const struct exchange *exchange);
 void admission_begin(struct exchange *exchange);
 void admission_cancel(struct exchange *exchange);
 /* After the final status: cost_from, refund. */
@@ -279,7 +285,7 @@ void answer_send_limited(struct exchange *exchange,
                          int64_t limit,
                          int64_t wait_ms);
 /* The limit's fields, as they go with any final answer; empty when there are none. */
-struct slice answer_limit_fields(struct exchange *exchange, char *memory, size_t size);
+struct slice answer_limit_fields(struct exchange *exchange, char memory[LIMIT_FIELDS_SIZE]);
 struct slice answer_date(struct proxy *proxy);
 
 /* response.c */

@@ -31,11 +31,14 @@ static int64_t upstream_us(const struct exchange *exchange)
 static void count(struct exchange *exchange, int64_t duration_us)
 {
     struct metrics_shard *metrics = exchange->proxy->parts.metrics;
-    struct slice route = SLICE("none");
-    if (exchange->route != NULL)
-        route = exchange->route->name.length > 0 ? exchange->route->name : SLICE("default");
-    metrics_count_request(metrics, exchange->status, route,
-                          exchange->tier != NULL ? exchange->tier->name : SLICE("none"));
+    struct lane *lane = admission_lane(exchange);
+    if (LIKELY(lane != NULL))
+        lane_count_request(lane, exchange->status);
+    else
+        metrics_count_request(metrics, exchange->status,
+                              exchange->route != NULL ? lane_route_name(exchange->route)
+                                                      : SLICE("none"),
+                              exchange->tier != NULL ? exchange->tier->name : SLICE("none"));
     metrics_observe_us(metrics, METRICS_REQUEST_SECONDS, duration_us);
     if (upstream_us(exchange) >= 0)
         metrics_observe_us(metrics, METRICS_UPSTREAM_SECONDS, upstream_us(exchange));
@@ -74,15 +77,14 @@ void record_write(struct exchange *exchange)
         .tier = exchange->tier != NULL ? exchange->tier->name : SLICE(""),
         .user = user_id(exchange),
         .route = exchange->route != NULL ? exchange->route->name : SLICE(""),
-        .decision = exchange->decision_name,
-        .mode =
-            exchange->was_decided ? slice_of(limit_mode_names[exchange->decision.mode]) : SLICE(""),
+        .decision = lane_verdict_names[exchange->verdict],
+        .mode = exchange->was_decided ? limit_mode_names[exchange->decision.mode] : SLICE(""),
         .remaining =
             has_window ? exchange->decision.levels[exchange->decision.binding].remaining : -1,
         .user_agent = exchange->user_agent,
         .referer = exchange->referer,
         .reason = slice_of(exchange->reason),
-        .is_denied = slice_equal(exchange->decision_name, SLICE("denied")),
+        .is_denied = exchange->verdict == LANE_DENIED,
     };
     access_log_write(proxy->parts.access_log, &record, proxy->parts.metrics);
     proxy_flush_log_soon(exchange->proxy);

@@ -6,35 +6,71 @@
  */
 #include "kamiyo/proxy/reply.h"
 
-#include "kamiyo/http/message.h"
+#include "kamiyo/base/digits.h"
+
+/* What a head takes at most, beside the parts that are given. */
+#define LITERALS_BYTES 768
+
+#define TEXT(literal)                  \
+    {                                  \
+        (literal), sizeof(literal) - 1 \
+    }
+#define ROW(status, reason, closes, error, message)                                          \
+    {                                                                                        \
+        (status), (closes), TEXT("HTTP/1.1 " #status " " reason "\r\nDate: "), TEXT(reason), \
+            TEXT(error), TEXT(message)                                                       \
+    }
 
 static const struct reply_row {
     int status;
     bool closes;
-    const char *error;
-    const char *message;
+    struct slice start; /* of the answer, up to the date */
+    struct slice reason;
+    struct slice error;
+    struct slice message;
 } rows[REPLY_KIND_COUNT] = {
-    [REPLY_HEALTH] = {200, false, "", ""},
-    [REPLY_BAD_REQUEST] = {400, true, "bad_request", "The request is malformed."},
-    [REPLY_FORBIDDEN] = {403, false, "forbidden", "Access is denied."},
-    [REPLY_REQUEST_TIMEOUT] = {408, true, "request_timeout", "The request did not arrive in time."},
-    [REPLY_CONTENT_TOO_LARGE] = {413, true, "content_too_large", "The request body is too large."},
-    [REPLY_URI_TOO_LONG] = {414, true, "uri_too_long", "The request target is too long."},
-    [REPLY_EXPECTATION_FAILED] = {417, false, "expectation_failed",
-                                  "The expectation cannot be met."},
-    [REPLY_HEADER_FIELDS_TOO_LARGE] = {431, true, "header_fields_too_large",
-                                       "The header fields are too large or too many."},
-    [REPLY_RATE_LIMITED] = {429, false, "rate_limit_exceeded", "Rate limit exceeded."},
-    [REPLY_NOT_IMPLEMENTED] = {501, true, "not_implemented", "The method is not supported."},
-    [REPLY_HTTP_VERSION_NOT_SUPPORTED] = {505, true, "http_version_not_supported",
-                                          "Only HTTP/1.0 and HTTP/1.1 are spoken here."},
-    [REPLY_BAD_GATEWAY] = {502, false, "bad_gateway", "The service behind the gateway failed."},
-    [REPLY_SERVICE_UNAVAILABLE] = {503, false, "service_unavailable",
-                                   "The service is busy. Please try again."},
-    [REPLY_STORE_UNAVAILABLE] = {503, false, "store_unavailable",
-                                 "Limits cannot be checked at the moment. Please try again."},
-    [REPLY_GATEWAY_TIMEOUT] = {504, false, "gateway_timeout",
-                               "The service behind the gateway did not answer in time."},
+    [REPLY_HEALTH] = ROW(200, "OK", false, "", ""),
+    [REPLY_BAD_REQUEST] = ROW(400, "Bad Request", true, "bad_request", "The request is malformed."),
+    [REPLY_FORBIDDEN] = ROW(403, "Forbidden", false, "forbidden", "Access is denied."),
+    [REPLY_REQUEST_TIMEOUT] =
+        ROW(408, "Request Timeout", true, "request_timeout", "The request did not arrive in time."),
+    [REPLY_CONTENT_TOO_LARGE] =
+        ROW(413, "Content Too Large", true, "content_too_large", "The request body is too large."),
+    [REPLY_URI_TOO_LONG] =
+        ROW(414, "URI Too Long", true, "uri_too_long", "The request target is too long."),
+    [REPLY_EXPECTATION_FAILED] = ROW(
+        417, "Expectation Failed", false, "expectation_failed", "The expectation cannot be met."),
+    [REPLY_HEADER_FIELDS_TOO_LARGE] = ROW(431,
+                                          "Request Header Fields Too Large",
+                                          true,
+                                          "header_fields_too_large",
+                                          "The header fields are too large or too many."),
+    [REPLY_RATE_LIMITED] =
+        ROW(429, "Too Many Requests", false, "rate_limit_exceeded", "Rate limit exceeded."),
+    [REPLY_NOT_IMPLEMENTED] =
+        ROW(501, "Not Implemented", true, "not_implemented", "The method is not supported."),
+    [REPLY_HTTP_VERSION_NOT_SUPPORTED] = ROW(505,
+                                             "HTTP Version Not Supported",
+                                             true,
+                                             "http_version_not_supported",
+                                             "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
+    [REPLY_BAD_GATEWAY] =
+        ROW(502, "Bad Gateway", false, "bad_gateway", "The service behind the gateway failed."),
+    [REPLY_SERVICE_UNAVAILABLE] = ROW(503,
+                                      "Service Unavailable",
+                                      false,
+                                      "service_unavailable",
+                                      "The service is busy. Please try again."),
+    [REPLY_STORE_UNAVAILABLE] = ROW(503,
+                                    "Service Unavailable",
+                                    false,
+                                    "store_unavailable",
+                                    "Limits cannot be checked at the moment. Please try again."),
+    [REPLY_GATEWAY_TIMEOUT] = ROW(504,
+                                  "Gateway Timeout",
+                                  false,
+                                  "gateway_timeout",
+                                  "The service behind the gateway did not answer in time."),
 };
 
 int reply_status(enum reply_kind kind)
@@ -55,10 +91,9 @@ enum reply_kind reply_kind_of_status(int status)
     return REPLY_BAD_REQUEST;
 }
 
-static int64_t retry_after_seconds(const struct reply *reply)
+static uint64_t retry_after_seconds(const struct reply *reply)
 {
-    int64_t seconds = (reply->wait_ms + 999) / 1000;
-    return seconds > 0 ? seconds : 1;
+    return reply->wait_ms > 0 ? ((uint64_t)reply->wait_ms + 999) / 1000 : 1;
 }
 
 static void append_message(struct text *out, const struct reply *reply)
@@ -70,7 +105,7 @@ static void append_message(struct text *out, const struct reply *reply)
         text_append(out, reply->window);
         text_append(out, SLICE(" window. Please slow down."));
     } else {
-        text_append(out, slice_of(rows[reply->kind].message));
+        text_append(out, rows[reply->kind].message);
     }
 }
 
@@ -78,15 +113,15 @@ static void append_message(struct text *out, const struct reply *reply)
 static void append_problem(struct text *out, const struct reply *reply)
 {
     const struct reply_row *row = &rows[reply->kind];
-    const char *type = "about:blank";
+    struct slice type = SLICE("about:blank");
     if (reply->kind == REPLY_RATE_LIMITED)
-        type = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+        type = SLICE("https://iana.org/assignments/http-problem-types#quota-exceeded");
     else if (reply->kind == REPLY_STORE_UNAVAILABLE)
-        type = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+        type = SLICE("https://iana.org/assignments/http-problem-types#temporary-reduced-capacity");
     text_append(out, SLICE("\"type\": \""));
-    text_append(out, slice_of(type));
+    text_append(out, type);
     text_append(out, SLICE("\", \"title\": \""));
-    text_append(out, slice_of(http_status_reason(row->status)));
+    text_append(out, row->reason);
     text_append(out, SLICE("\", \"status\": "));
     text_append_i64(out, row->status);
     text_append(out, SLICE(", \"detail\": \""));
@@ -99,8 +134,21 @@ static void append_problem(struct text *out, const struct reply *reply)
     }
 }
 
-static void append_quota(struct text *out, const struct reply *reply)
+static void append_error(struct text *out, const struct reply *reply)
 {
+    text_append_char(out, '{');
+    if (reply->is_problem_json)
+        append_problem(out, reply);
+    text_append(out, SLICE("\"error\": \""));
+    text_append(out, rows[reply->kind].error);
+    text_append(out, SLICE("\", \"message\": \""));
+    append_message(out, reply);
+    text_append_char(out, '"');
+}
+
+void reply_write_quota_start(struct text *out, const struct reply *reply)
+{
+    append_error(out, reply);
     text_append(out, SLICE(", \"tier\": \""));
     text_append_json(out, reply->tier);
     text_append(out, SLICE("\", \"window\": \""));
@@ -108,16 +156,32 @@ static void append_quota(struct text *out, const struct reply *reply)
     text_append(out, SLICE("\", \"limit\": "));
     text_append_i64(out, reply->limit);
     text_append(out, SLICE(", \"remaining\": "));
-    text_append_i64(out, reply->remaining);
-    text_append(out, SLICE(", \"retry_after_seconds\": "));
-    text_append_i64(out, retry_after_seconds(reply));
-    text_append(out, SLICE(", \"retry_after_ms\": "));
-    text_append_i64(out, reply->wait_ms > 0 ? reply->wait_ms : 1);
+}
+
+void reply_write_quota_end(struct text *out, const struct reply *reply)
+{
     if (reply->upgrade_url.length > 0) {
         text_append(out, SLICE(", \"upgrade_url\": \""));
         text_append_json(out, reply->upgrade_url);
         text_append_char(out, '"');
     }
+}
+
+static void append_quota(struct text *out, const struct reply *reply)
+{
+    if (reply->quota_start.length > 0 && !reply->is_problem_json)
+        text_append(out, reply->quota_start);
+    else
+        reply_write_quota_start(out, reply);
+    text_append_i64(out, reply->remaining);
+    text_append(out, SLICE(", \"retry_after_seconds\": "));
+    text_append_u64(out, retry_after_seconds(reply));
+    text_append(out, SLICE(", \"retry_after_ms\": "));
+    text_append_i64(out, reply->wait_ms > 0 ? reply->wait_ms : 1);
+    if (reply->quota_end.length > 0)
+        text_append(out, reply->quota_end);
+    else
+        reply_write_quota_end(out, reply);
 }
 
 static void append_body(struct text *out, const struct reply *reply)
@@ -126,76 +190,73 @@ static void append_body(struct text *out, const struct reply *reply)
         text_append(out, SLICE("{\"status\": \"ok\"}\n"));
         return;
     }
-    text_append_char(out, '{');
-    if (reply->is_problem_json)
-        append_problem(out, reply);
-    text_append(out, SLICE("\"error\": \""));
-    text_append(out, slice_of(rows[reply->kind].error));
-    text_append(out, SLICE("\", \"message\": \""));
-    append_message(out, reply);
-    text_append_char(out, '"');
     if (reply->kind == REPLY_RATE_LIMITED)
         append_quota(out, reply);
+    else
+        append_error(out, reply);
     text_append(out, SLICE(", \"request_id\": \""));
-    text_append_json(out, reply->request_id);
+    text_append(out, reply->request_id);
     text_append(out, SLICE("\"}\n"));
 }
 
-static void append_line(struct text *out, struct slice name, struct slice value)
+static char *put_cors(char *at, struct slice origin)
 {
-    text_append(out, name);
-    text_append(out, value);
-    text_append(out, SLICE("\r\n"));
+    at = slice_put(at, SLICE("Access-Control-Allow-Origin: "));
+    at = slice_put(at, origin);
+    return slice_put(at,
+                     SLICE("\r\nAccess-Control-Expose-Headers: Retry-After, X-Request-Id, "
+                           "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+                           "X-RateLimit-Tier, RateLimit, RateLimit-Policy\r\nVary: Origin\r\n"));
 }
 
-static void append_fields(struct text *out, const struct reply *reply)
+static char *put_head(char *at, const struct reply *reply, size_t body_length)
 {
-    bool is_unavailable = rows[reply->kind].status == 503;
-    append_line(out, SLICE("Date: "), reply->date);
-    append_line(out, SLICE("Content-Type: "),
-                reply->is_problem_json && reply->kind != REPLY_HEALTH
-                    ? SLICE("application/problem+json")
-                    : SLICE("application/json"));
-    text_append(out, SLICE("Cache-Control: no-store\r\n"));
-    append_line(out, SLICE("X-Request-Id: "), reply->request_id);
-    if (reply->kind == REPLY_RATE_LIMITED || is_unavailable) {
-        text_append(out, SLICE("Retry-After: "));
-        text_append_i64(out, is_unavailable ? 1 : retry_after_seconds(reply));
-        text_append(out, SLICE("\r\n"));
+    const struct reply_row *row = &rows[reply->kind];
+    at = slice_put(at, row->start);
+    at = slice_put(at, reply->date);
+    if (reply->is_problem_json && reply->kind != REPLY_HEALTH)
+        at = slice_put(at, SLICE("\r\nContent-Type: application/problem+json\r\n"));
+    else
+        at = slice_put(at, SLICE("\r\nContent-Type: application/json\r\n"));
+    at = slice_put(at, SLICE("Cache-Control: no-store\r\nX-Request-Id: "));
+    at = slice_put(at, reply->request_id);
+    if (reply->kind == REPLY_RATE_LIMITED) {
+        at = slice_put(at, SLICE("\r\nRetry-After: "));
+        at = digits_write(at, retry_after_seconds(reply));
+    } else if (row->status == 503) {
+        at = slice_put(at, SLICE("\r\nRetry-After: 1"));
     }
-    text_append(out, reply->limit_fields);
-    if (reply->cors_origin.length > 0) {
-        append_line(out, SLICE("Access-Control-Allow-Origin: "), reply->cors_origin);
-        text_append(out,
-                    SLICE("Access-Control-Expose-Headers: Retry-After, X-Request-Id, "
-                          "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
-                          "X-RateLimit-Tier, RateLimit, RateLimit-Policy\r\nVary: Origin\r\n"));
-    }
+    at = slice_put(at, SLICE("\r\n"));
+    at = slice_put(at, reply->limit_fields);
+    if (reply->cors_origin.length > 0)
+        at = put_cors(at, reply->cors_origin);
     if (!reply->keep_alive)
-        text_append(out, SLICE("Connection: close\r\n"));
+        at = slice_put(at, SLICE("Connection: close\r\n"));
     else if (reply->minor_version == 0)
-        text_append(out, SLICE("Connection: keep-alive\r\n"));
+        at = slice_put(at, SLICE("Connection: keep-alive\r\n"));
+    at = slice_put(at, SLICE("Content-Length: "));
+    at = digits_write(at, body_length);
+    return slice_put(at, SLICE("\r\n\r\n"));
 }
 
 void reply_write(struct text *out, const struct reply *reply, size_t *body_bytes)
 {
-    const struct reply_row *row = &rows[reply->kind];
     char memory[2048];
     struct text body;
     text_init(&body, memory, sizeof(memory));
     append_body(&body, reply);
-    out->overflow |= body.overflow;
-
-    text_append(out, SLICE("HTTP/1.1 "));
-    text_append_i64(out, row->status);
-    text_append_char(out, ' ');
-    text_append(out, slice_of(http_status_reason(row->status)));
-    text_append(out, SLICE("\r\n"));
-    append_fields(out, reply);
-    text_append(out, SLICE("Content-Length: "));
-    text_append_u64(out, body.length);
-    text_append(out, SLICE("\r\n\r\n"));
-    if (!reply->is_head_method)
-        text_append(out, text_slice(&body));
-    *body_bytes = reply->is_head_method ? 0 : body.length;
+    /* One look at the room for all of it. */
+    size_t length = LITERALS_BYTES + reply->date.length + reply->request_id.length +
+                    reply->limit_fields.length + reply->cors_origin.length + body.length;
+    *body_bytes = 0;
+    if (body.overflow || out->capacity - out->length < length) {
+        out->overflow = true;
+        return;
+    }
+    char *at = put_head(out->data + out->length, reply, body.length);
+    if (!reply->is_head_method) {
+        at = slice_put(at, text_slice(&body));
+        *body_bytes = body.length;
+    }
+    out->length = (size_t)(at - out->data);
 }

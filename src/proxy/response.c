@@ -47,11 +47,10 @@ static void decide_delivery(struct exchange *exchange,
 
 static void add_limit_fields(struct exchange *exchange,
                              struct http_delivery *delivery,
-                             char *memory,
-                             size_t size)
+                             char memory[LIMIT_FIELDS_SIZE])
 {
     const struct reply_options *options = exchange->proxy->settings.reply;
-    delivery->extra = answer_limit_fields(exchange, memory, size);
+    delivery->extra = answer_limit_fields(exchange, memory);
     delivery->replaces_limit_fields = exchange->is_limited && options->has_x_ratelimit;
     delivery->replaces_ratelimit_fields = exchange->is_limited && options->has_ratelimit;
 }
@@ -100,7 +99,7 @@ static bool send_head(struct exchange *exchange,
 {
     char fields[LIMIT_FIELDS_SIZE];
     text_init(out, exchange->proxy->scratch, exchange->proxy->scratch_size);
-    add_limit_fields(exchange, delivery, fields, sizeof(fields));
+    add_limit_fields(exchange, delivery, fields);
     http_writer_response(out, response, delivery);
     return !out->overflow;
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kamiyo/base/slice.h"
 #include "kamiyo/limit/limit_options.h"
 
 /* What the limiter says about one request, as plain data: whoever decided, it reads the same. */
@@ -24,8 +25,7 @@ enum limit_mode {
     LIMIT_MODE_CACHED,
     LIMIT_MODE_COUNT
 };
-extern const char
-    *const limit_mode_names[LIMIT_MODE_COUNT]; /* "redis", "memory", "fallback", "cached" */
+extern const struct slice limit_mode_names[LIMIT_MODE_COUNT]; /* "redis", "memory", ... */
 
 /* One window as it stands after the decision. */
 struct limit_level {

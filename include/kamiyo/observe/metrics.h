@@ -50,8 +50,24 @@ void metrics_observe_us(struct metrics_shard *shard, enum metrics_histogram hist
  * bytes are copied at first sight and only compared afterwards. A shard keeps at most
  * METRICS_MAX_COUNTERS combinations; beyond them all are counted in one of their own, with "other"
  * for each label.
+ *
+ * A counter lives as long as the metrics: who counts the same combination for each request keeps
+ * it, and spares itself the search.
  */
 #define METRICS_MAX_COUNTERS 4096
+struct metrics_counter;
+struct metrics_counter *metrics_request_counter(struct metrics_shard *shard,
+                                                int status,
+                                                struct slice route,
+                                                struct slice tier) MUST_CHECK;
+struct metrics_counter *metrics_decision_counter(struct metrics_shard *shard,
+                                                 struct slice decision,
+                                                 struct slice mode,
+                                                 struct slice tier,
+                                                 struct slice window) MUST_CHECK;
+/* One more. By the shard's owner only. */
+void metrics_increment(struct metrics_counter *counter);
+/* Both at once. */
 void metrics_count_request(struct metrics_shard *shard,
                            int status,
                            struct slice route,

@@ -37,9 +37,9 @@ struct reply {
     int minor_version;   /* the client's; 1.0 and keep_alive needs to be told so */
     bool is_head_method; /* no body */
     bool keep_alive;
-    bool is_problem_json; /* application/problem+json */
-    struct slice message; /* replaces the kind's own when not empty */
-    struct slice request_id;
+    bool is_problem_json;    /* application/problem+json */
+    struct slice message;    /* replaces the kind's own when not empty */
+    struct slice request_id; /* as request_id.h has them: nothing to escape */
     struct slice date;
     struct slice cors_origin;  /* Access-Control-Allow-Origin to send, or empty */
     struct slice limit_fields; /* whole lines, or empty */
@@ -50,6 +50,8 @@ struct reply {
     int64_t remaining;
     int64_t wait_ms;
     struct slice upgrade_url;
+    struct slice quota_start; /* what reply_write_quota_start writes, made ready before; or empty */
+    struct slice quota_end;   /* likewise; neither is looked at for problem+json */
     struct slice violated; /* windows that deny, as the inside of a JSON array, for problem+json */
 };
 
@@ -58,5 +60,11 @@ int reply_status(enum reply_kind kind);
 enum reply_kind reply_kind_of_status(int status);
 /* Whether the connection is closed after this answer whatever the client asked for. */
 bool reply_closes(enum reply_kind kind);
+/*
+ * The body of a 429 up to the number that remains, and from behind the numbers to the request's id:
+ * what changes only with tier, window, limit and upgrade_url.
+ */
+void reply_write_quota_start(struct text *out, const struct reply *reply);
+void reply_write_quota_end(struct text *out, const struct reply *reply);
 /* Head and body. `body_bytes` = what of it is body. Look at out->overflow. */
 void reply_write(struct text *out, const struct reply *reply, size_t *body_bytes);

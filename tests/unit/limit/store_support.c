@@ -232,7 +232,7 @@ int64_t store_expect(struct store_fixture *f, enum limit_outcome outcome, enum l
     STORE_UNTIL(f, answer.is_done);
     if (answer.decision.outcome != outcome || answer.decision.mode != mode)
         fail_msg("outcome %d, mode %s", answer.decision.outcome,
-                 limit_mode_names[answer.decision.mode]);
+                 limit_mode_names[answer.decision.mode].data);
     return clock_monotonic_ms() - began_ms;
 }
 

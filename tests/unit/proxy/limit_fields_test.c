@@ -93,6 +93,38 @@ static void test_fields(void **state)
     }
 }
 
+/* The longest of everything fits, and numbers at their ends are written out. */
+static void test_extremes(void **state)
+{
+    (void)state;
+    struct limit_policy widest = {.window_count = LIMIT_MAX_WINDOWS};
+    struct limit_decision decision = {.outcome = LIMIT_ALLOWED, .window_count = LIMIT_MAX_WINDOWS};
+    const struct reply_options options = {.has_x_ratelimit = true, .has_ratelimit = true};
+    char memory[LIMIT_FIELDS_SIZE + 1];
+    struct text out;
+    for (size_t i = 0; i < LIMIT_MAX_WINDOWS; i++) {
+        memcpy(widest.windows[i].name, "123456789012345", LIMIT_WINDOW_NAME_SIZE);
+        decision.levels[i] = (struct limit_level){.capacity = INT64_MAX,
+                                                  .remaining = INT64_MAX,
+                                                  .refill_ms = INT64_MAX,
+                                                  .full_ms = INT64_MAX};
+    }
+    text_init(&out, memory, LIMIT_FIELDS_SIZE);
+    limit_fields_write(&out, &widest, &decision, SLICE("abcdefghijklmnopqrstuvwxyz012345"),
+                       &options, 0);
+    memory[out.length] = '\0';
+    assert_false(out.overflow);
+    assert_non_null(strstr(memory, "X-RateLimit-Remaining: 9223372036854775807\r\n"));
+    assert_non_null(strstr(memory, "X-RateLimit-Reset: 9223372036854776\r\n"));
+    decision.levels[0].remaining = -5;
+    decision.levels[0].full_ms = -1;
+    text_init(&out, memory, LIMIT_FIELDS_SIZE);
+    limit_fields_write(&out, &widest, &decision, SLICE("t"), &options, 0);
+    memory[out.length] = '\0';
+    assert_non_null(strstr(memory, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 0\r\n"));
+    assert_non_null(strstr(memory, "RateLimit: \"123456789012345\";r=0;t=0, "));
+}
+
 static void test_retry_after(void **state)
 {
     (void)state;
@@ -110,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_retry_after),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
