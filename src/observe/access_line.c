@@ -317,25 +317,26 @@ static size_t put_line(char *out,
 /* The line with what a client sent cut short; an overlong id is cut too. */
 static size_t put_cut_line(char *out,
                            enum access_log_format format,
-                           struct access_record *line,
+                           const struct access_record *record,
                            struct access_line_clock *clock)
 {
     char cuts[4][CUT_BYTES + 3];
+    struct access_record line = *record;
     size_t length;
 
-    line->target = cut(line->target, cuts[0]);
-    line->user_agent = cut(line->user_agent, cuts[1]);
-    line->referer = cut(line->referer, cuts[2]);
-    length = put_line(out, format, line, clock);
+    line.target = cut(line.target, cuts[0]);
+    line.user_agent = cut(line.user_agent, cuts[1]);
+    line.referer = cut(line.referer, cuts[2]);
+    length = put_line(out, format, &line, clock);
     if (length > 0)
         return length;
-    line->user = cut(line->user, cuts[3]);
-    line->target = SLICE("...");
-    length = put_line(out, format, line, clock);
+    line.user = cut(line.user, cuts[3]);
+    line.target = SLICE("...");
+    length = put_line(out, format, &line, clock);
     if (length > 0)
         return length;
-    line->method = line->user = SLICE("");
-    return put_line(out, format, line, clock);
+    line.method = line.user = SLICE("");
+    return put_line(out, format, &line, clock);
 }
 
 size_t access_line_format(enum access_log_format format,
