@@ -105,7 +105,11 @@ static bool is_forbidden_trailer(struct slice name)
         NAME("x-forwarded"), NAME("sec-"), NAME("x-original-"), NAME("x-rewrite-"),
     };
 
-    if (http_field_id_of(name) != HTTP_FIELD_OTHER || memchr(name.data, '_', name.length) != NULL)
+    enum http_field_id id = http_field_id_of(name);
+
+    if (memchr(name.data, '_', name.length) != NULL)
+        return true;
+    if (id != HTTP_FIELD_OTHER && id != HTTP_FIELD_REFERER) /* which is known for the log only */
         return true;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (slice_equal_ignore_case(name, names[i]))

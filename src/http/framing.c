@@ -15,16 +15,6 @@
  * each is compared with every field. */
 #define MAX_CONNECTION_OPTIONS 32
 
-/* Fields that concern this connection only, RFC 9110 7.6.1. Content-Length and Transfer-Encoding
- * are always written anew. */
-#define HOP_FIELDS                                                                       \
-    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) |     \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHENTICATE) |                                     \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHORIZATION) |                                    \
-     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_TE) |       \
-     HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) | HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | \
-     HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH))
-
 /* Fields that say who asks and for what: a peer may not have them taken away on the way (contract
  * section 6). */
 #define FORWARDING_FIELDS                                                                         \
@@ -140,25 +130,25 @@ static struct slice trim_end(struct slice value)
     return value;
 }
 
+bool http_is_hop_name(struct slice name)
+{
+    return is_proxy_field(name) || is_disguised(name);
+}
+
+void http_fields_add(struct http_head *head, struct slice name, struct slice value)
+{
+    struct http_field *field = &head->fields[head->field_count];
+
+    field->name = name;
+    field->value = trim_end(value);
+    field->id = http_field_id_of(name);
+    field->is_hop = field->id == HTTP_FIELD_OTHER && http_is_hop_name(name);
+    field->is_plain_line = false;
+    http_fields_note(head);
+}
+
 struct http_verdict http_fields_resolve(struct http_head *head)
 {
-    memset(head->first, 0xff, sizeof(head->first));
-    head->repeated = 0;
-    for (size_t i = 0; i < head->field_count; i++) {
-        struct http_field *field = &head->fields[i];
-
-        field->value = trim_end(field->value);
-        field->id = http_field_id_of(field->name);
-        if (field->id == HTTP_FIELD_OTHER) {
-            field->is_hop = is_proxy_field(field->name) || is_disguised(field->name);
-            continue;
-        }
-        field->is_hop = (HTTP_FIELD_BIT(field->id) & HOP_FIELDS) != 0;
-        if (head->first[field->id] < 0)
-            head->first[field->id] = (int16_t)i;
-        else
-            head->repeated |= HTTP_FIELD_BIT(field->id);
-    }
     head->has_te_trailers = false;
     for (const struct http_field *field = http_head_next(head, HTTP_FIELD_TE, NULL); field != NULL;
          field = http_head_next(head, HTTP_FIELD_TE, field)) {

@@ -2,9 +2,7 @@
 /*
  * Names: field names, tokens, status codes, and the look-ups in a parsed head.
  *
- * A field name is told by its length and first letter, then compared once, eight bytes at a time
- * with the case bit set. That is exact because names are tokens: among tchar,
- * setting the bit maps only a capital to its small letter.
+ * A field name is told by its length and two letters, then compared once (field_lookup.h).
  */
 #include "kamiyo/http/message.h"
 
@@ -12,6 +10,7 @@
 
 #include "kamiyo/base/attributes.h"
 
+#include "http/field_lookup.h"
 #include "http/http_internal.h"
 
 _Static_assert(HTTP_FIELD_COUNT < 64, "sets of fields are bits of a uint64_t");
@@ -31,11 +30,11 @@ const uint8_t http_byte_classes[256] = {
     4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,  4,
 };
 
-#define NAME(text)               \
-    {                            \
-        (text), sizeof(text) - 1 \
+#define NAME(literal)                \
+    {                                \
+        literal, sizeof(literal) - 1 \
     }
-static const struct slice field_names[HTTP_FIELD_COUNT] = {
+const struct field_name http_field_names[HTTP_FIELD_COUNT] = {
     [HTTP_FIELD_OTHER] = NAME(""),
     [HTTP_FIELD_ACCEPT] = NAME("Accept"),
     [HTTP_FIELD_AUTHORIZATION] = NAME("Authorization"),
@@ -55,6 +54,7 @@ static const struct slice field_names[HTTP_FIELD_COUNT] = {
     [HTTP_FIELD_PROXY_CONNECTION] = NAME("Proxy-Connection"),
     [HTTP_FIELD_RATELIMIT] = NAME("RateLimit"),
     [HTTP_FIELD_RATELIMIT_POLICY] = NAME("RateLimit-Policy"),
+    [HTTP_FIELD_REFERER] = NAME("Referer"),
     [HTTP_FIELD_RETRY_AFTER] = NAME("Retry-After"),
     [HTTP_FIELD_TE] = NAME("TE"),
     [HTTP_FIELD_TRAILER] = NAME("Trailer"),
@@ -79,7 +79,7 @@ static const struct slice field_names[HTTP_FIELD_COUNT] = {
 
 struct slice http_field_name(enum http_field_id id)
 {
-    return field_names[id];
+    return (struct slice){http_field_names[id].text, http_field_names[id].length};
 }
 
 bool http_bytes_are(struct slice bytes, enum http_byte_class class)
@@ -95,6 +95,51 @@ bool http_is_token(struct slice text)
 {
     return text.length > 0 && http_bytes_are(text, HTTP_BYTE_TOKEN);
 }
+
+/*
+ * A place for each known name and no two names in one place; a name that is added and collides
+ * (the compiler says "initialized field overwritten") wants other factors in FIELD_HASH.
+ */
+const uint8_t http_field_places[FIELD_PLACES] = {
+    [FIELD_HASH(6, 'a', 'p')] = HTTP_FIELD_ACCEPT,
+    [FIELD_HASH(13, 'a', 't')] = HTTP_FIELD_AUTHORIZATION,
+    [FIELD_HASH(16, 'c', 'g')] = HTTP_FIELD_CF_CONNECTING_IP,
+    [FIELD_HASH(10, 'c', 'i')] = HTTP_FIELD_CONNECTION,
+    [FIELD_HASH(14, 'c', 'n')] = HTTP_FIELD_CONTENT_LENGTH,
+    [FIELD_HASH(12, 'c', 'y')] = HTTP_FIELD_CONTENT_TYPE,
+    [FIELD_HASH(4, 'd', 'e')] = HTTP_FIELD_DATE,
+    [FIELD_HASH(6, 'e', 'c')] = HTTP_FIELD_EXPECT,
+    [FIELD_HASH(9, 'f', 'd')] = HTTP_FIELD_FORWARDED,
+    [FIELD_HASH(4, 'h', 't')] = HTTP_FIELD_HOST,
+    [FIELD_HASH(10, 'k', 'i')] = HTTP_FIELD_KEEP_ALIVE,
+    [FIELD_HASH(12, 'm', 'r')] = HTTP_FIELD_MAX_FORWARDS,
+    [FIELD_HASH(6, 'o', 'i')] = HTTP_FIELD_ORIGIN,
+    [FIELD_HASH(18, 'p', 'i')] = HTTP_FIELD_PROXY_AUTHENTICATE,
+    [FIELD_HASH(19, 'p', 'a')] = HTTP_FIELD_PROXY_AUTHORIZATION,
+    [FIELD_HASH(16, 'p', 't')] = HTTP_FIELD_PROXY_CONNECTION,
+    [FIELD_HASH(9, 'r', 'm')] = HTTP_FIELD_RATELIMIT,
+    [FIELD_HASH(16, 'r', 'l')] = HTTP_FIELD_RATELIMIT_POLICY,
+    [FIELD_HASH(7, 'r', 'e')] = HTTP_FIELD_REFERER,
+    [FIELD_HASH(11, 'r', 't')] = HTTP_FIELD_RETRY_AFTER,
+    [FIELD_HASH(2, 't', 'e')] = HTTP_FIELD_TE,
+    [FIELD_HASH(7, 't', 'e')] = HTTP_FIELD_TRAILER,
+    [FIELD_HASH(17, 't', 'o')] = HTTP_FIELD_TRANSFER_ENCODING,
+    [FIELD_HASH(14, 't', 't')] = HTTP_FIELD_TRUE_CLIENT_IP,
+    [FIELD_HASH(7, 'u', 'd')] = HTTP_FIELD_UPGRADE,
+    [FIELD_HASH(10, 'u', 'e')] = HTTP_FIELD_USER_AGENT,
+    [FIELD_HASH(3, 'v', 'a')] = HTTP_FIELD_VIA,
+    [FIELD_HASH(9, 'x', 'k')] = HTTP_FIELD_X_API_KEY,
+    [FIELD_HASH(15, 'x', '-')] = HTTP_FIELD_X_FORWARDED_FOR,
+    [FIELD_HASH(16, 'x', 'h')] = HTTP_FIELD_X_FORWARDED_HOST,
+    [FIELD_HASH(16, 'x', 'p')] = HTTP_FIELD_X_FORWARDED_PORT,
+    [FIELD_HASH(17, 'x', 'p')] = HTTP_FIELD_X_FORWARDED_PROTO,
+    [FIELD_HASH(17, 'x', 'l')] = HTTP_FIELD_X_RATELIMIT_LIMIT,
+    [FIELD_HASH(21, 'x', 'a')] = HTTP_FIELD_X_RATELIMIT_REMAINING,
+    [FIELD_HASH(17, 'x', 'r')] = HTTP_FIELD_X_RATELIMIT_RESET,
+    [FIELD_HASH(16, 'x', 't')] = HTTP_FIELD_X_RATELIMIT_TIER,
+    [FIELD_HASH(9, 'x', '-')] = HTTP_FIELD_X_REAL_IP,
+    [FIELD_HASH(12, 'x', '-')] = HTTP_FIELD_X_REQUEST_ID,
+};
 
 static uint64_t load_folded(const char *bytes)
 {
@@ -121,91 +166,11 @@ static bool equal_tokens(const char *a, const char *b, size_t length)
     return load_folded(a + length - sizeof(uint64_t)) == load_folded(b + length - sizeof(uint64_t));
 }
 
-/* guess_field for names of up to 11 letters. */
-static enum http_field_id guess_short(const char *name, size_t length, char first)
-{
-    switch (length) {
-    case 2:
-        return HTTP_FIELD_TE;
-    case 3:
-        return HTTP_FIELD_VIA;
-    case 4:
-        return first == 'h' ? HTTP_FIELD_HOST : HTTP_FIELD_DATE;
-    case 6:
-        if (first == 'a')
-            return HTTP_FIELD_ACCEPT;
-        return first == 'o' ? HTTP_FIELD_ORIGIN : HTTP_FIELD_EXPECT;
-    case 7:
-        return first == 'u' ? HTTP_FIELD_UPGRADE : HTTP_FIELD_TRAILER;
-    case 9:
-        if (first == 'f')
-            return HTTP_FIELD_FORWARDED;
-        if (first == 'r')
-            return HTTP_FIELD_RATELIMIT;
-        return (name[8] | 0x20) == 'y' ? HTTP_FIELD_X_API_KEY : HTTP_FIELD_X_REAL_IP;
-    case 10:
-        if (first == 'c')
-            return HTTP_FIELD_CONNECTION;
-        return first == 'u' ? HTTP_FIELD_USER_AGENT : HTTP_FIELD_KEEP_ALIVE;
-    case 11:
-        return HTTP_FIELD_RETRY_AFTER;
-    default:
-        return HTTP_FIELD_OTHER;
-    }
-}
-
-/* The only kind a name of this length and with these letters can be; the length is that kind's. */
-static enum http_field_id guess_field(const char *name, size_t length)
-{
-    char first = (char)(name[0] | 0x20);
-
-    switch (length) {
-    case 12:
-        if (first == 'c')
-            return HTTP_FIELD_CONTENT_TYPE;
-        return first == 'm' ? HTTP_FIELD_MAX_FORWARDS : HTTP_FIELD_X_REQUEST_ID;
-    case 13:
-        return HTTP_FIELD_AUTHORIZATION;
-    case 14:
-        return first == 'c' ? HTTP_FIELD_CONTENT_LENGTH : HTTP_FIELD_TRUE_CLIENT_IP;
-    case 15:
-        return HTTP_FIELD_X_FORWARDED_FOR;
-    case 16:
-        if (first == 'c')
-            return HTTP_FIELD_CF_CONNECTING_IP;
-        if (first == 'p')
-            return HTTP_FIELD_PROXY_CONNECTION;
-        if (first == 'r')
-            return HTTP_FIELD_RATELIMIT_POLICY;
-        if ((name[15] | 0x20) == 'r')
-            return HTTP_FIELD_X_RATELIMIT_TIER;
-        return (name[12] | 0x20) == 'h' ? HTTP_FIELD_X_FORWARDED_HOST : HTTP_FIELD_X_FORWARDED_PORT;
-    case 17:
-        if (first == 't')
-            return HTTP_FIELD_TRANSFER_ENCODING;
-        if ((name[16] | 0x20) == 'o')
-            return HTTP_FIELD_X_FORWARDED_PROTO;
-        return (name[12] | 0x20) == 'l' ? HTTP_FIELD_X_RATELIMIT_LIMIT
-                                        : HTTP_FIELD_X_RATELIMIT_RESET;
-    case 18:
-        return HTTP_FIELD_PROXY_AUTHENTICATE;
-    case 19:
-        return HTTP_FIELD_PROXY_AUTHORIZATION;
-    case 21:
-        return HTTP_FIELD_X_RATELIMIT_REMAINING;
-    default:
-        return guess_short(name, length, first);
-    }
-}
-
 enum http_field_id http_field_id_of(struct slice name)
 {
-    enum http_field_id id;
+    enum http_field_id id = field_candidate(name);
 
-    if (name.length == 0)
-        return HTTP_FIELD_OTHER;
-    id = guess_field(name.data, name.length);
-    if (id == HTTP_FIELD_OTHER || !equal_tokens(name.data, field_names[id].data, name.length))
+    if (id != HTTP_FIELD_OTHER && !equal_tokens(name.data, http_field_names[id].text, name.length))
         return HTTP_FIELD_OTHER;
     return id;
 }

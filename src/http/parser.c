@@ -267,6 +267,21 @@ static void scan_request_line(struct http_parser *parser, const char *bytes, siz
     parser->scanned = at;
 }
 
+/* The whole line at once, if it is here and nothing is wrong with it. */
+static bool read_usual_line(struct http_parser *parser, const char *bytes, size_t end)
+{
+    size_t length = 0;
+
+    if (parser->scanned == 0)
+        length = head_scan_request_line(bytes, end, &parser->method, &parser->target);
+    if (length == 0 || parser->target.length > parser->limits->max_target_bytes ||
+        !is_served_method((struct slice){bytes, parser->method.length}))
+        return false;
+    parser->scanned = length;
+    parser->line_state = LINE_DONE;
+    return true;
+}
+
 /*
  * llhttp knows a fixed set of methods and has already nothing to say about the rest of a line that
  * was read above: it is given a plain one of the same version, and then the fields.
@@ -316,11 +331,10 @@ static bool read_usual(const struct http_parser *parser,
 static void copy_fields(const struct http_parser *parser, const char *bytes, struct http_head *head)
 {
     head->minor_version = parser->llhttp.http_minor;
-    head->field_count = parser->field_count;
-    for (size_t i = 0; i < parser->field_count; i++) {
-        head->fields[i].name = slice_at(bytes, parser->fields[i].name);
-        head->fields[i].value = slice_at(bytes, parser->fields[i].value);
-    }
+    http_fields_begin(head);
+    for (size_t i = 0; i < parser->field_count; i++)
+        http_fields_add(head, slice_at(bytes, parser->fields[i].name),
+                        slice_at(bytes, parser->fields[i].value));
 }
 
 /* Let llhttp go on with bytes[parsed..end). */
@@ -360,7 +374,8 @@ static enum http_parser_status feed(struct http_parser *parser,
     enum http_parser_status status = HTTP_PARSER_MORE;
 
     if (!parser->is_response && parser->line_state != LINE_DONE) {
-        scan_request_line(parser, bytes, end);
+        if (!read_usual_line(parser, bytes, end))
+            scan_request_line(parser, bytes, end);
         if (parser->error_status != 0)
             return HTTP_PARSER_ERROR;
         if (parser->line_state != LINE_DONE) {

@@ -65,6 +65,18 @@ static void parse(struct outcome *outcome,
     outcome->error_status = parser.error_status;
 }
 
+/* A line that may be copied as it stands is what would be written. */
+static void require_plain(const struct http_field *field)
+{
+    const char *line = field->name.data;
+    size_t length = field->name.length;
+
+    if (!field->is_plain_line)
+        return;
+    require(memcmp(line + length, ": ", 2) == 0 && field->value.data == line + length + 2);
+    require(memcmp(field->value.data + field->value.length, "\r\n", 2) == 0);
+}
+
 static void require_same(const struct outcome *a, const struct outcome *b, bool is_response)
 {
     const struct http_head *x = is_response ? &a->response.head : &a->request.head;
@@ -79,7 +91,11 @@ static void require_same(const struct outcome *a, const struct outcome *b, bool 
     for (size_t i = 0; i < x->field_count; i++) {
         require(slice_equal(x->fields[i].name, y->fields[i].name));
         require(slice_equal(x->fields[i].value, y->fields[i].value));
+        require(x->fields[i].id == y->fields[i].id && x->fields[i].is_hop == y->fields[i].is_hop);
+        require_plain(&x->fields[i]);
+        require_plain(&y->fields[i]);
     }
+    require(memcmp(x->first, y->first, sizeof(x->first)) == 0 && x->repeated == y->repeated);
 }
 
 /* Each field of `from` that is to go on stands in `to`, in the same order. */

@@ -35,6 +35,7 @@ enum http_field_id {
     HTTP_FIELD_PROXY_CONNECTION,
     HTTP_FIELD_RATELIMIT,
     HTTP_FIELD_RATELIMIT_POLICY,
+    HTTP_FIELD_REFERER,
     HTTP_FIELD_RETRY_AFTER,
     HTTP_FIELD_TE,
     HTTP_FIELD_TRAILER,
@@ -64,6 +65,8 @@ struct http_field {
     struct slice value; /* without surrounding white space */
     enum http_field_id id;
     bool is_hop; /* hop-by-hop, or named by Connection (and allowed to be): not to be passed on */
+    bool is_plain_line; /* where it was read it stands as "name: value" and CRLF, byte for byte, and
+                           may be copied from there */
 };
 
 enum http_target_form {
