@@ -34,6 +34,14 @@ static void put(struct text *out, struct slice bytes)
     text_append(out, bytes);
 }
 
+/* `name` is a literal with its colon and space: a few stores. */
+static inline void put_line(struct text *out, struct slice name, struct slice value)
+{
+    put(out, name);
+    put(out, value);
+    put(out, SLICE("\r\n"));
+}
+
 static void put_field(struct text *out, struct slice name, struct slice value)
 {
     /* One look at the room for the whole line: this runs for each field of each message. */
@@ -81,22 +89,39 @@ static bool is_named(struct slice name, const struct slice *names, size_t count)
     return false;
 }
 
-/* The fields that go on, in order: none that ends here, none of the kinds in `dropped`. */
+/*
+ * The fields from `i` on that are to leave, in order: none that ends here, none of the kinds in
+ * `dropped`. Lines that stand one behind the other as they are to leave are copied at once: `run`
+ * is what has been gathered so far, which may begin with the start line.
+ */
 static void put_fields(struct text *out,
+                       struct slice run,
                        const struct http_head *head,
+                       size_t i,
                        uint64_t dropped,
-                       const struct slice *removed_names,
-                       size_t removed_count)
+                       const struct http_forwarding *forwarding)
 {
-    for (size_t i = 0; i < head->field_count; i++) {
+    for (; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
 
         if (field->is_hop || (dropped & HTTP_FIELD_BIT(field->id)) != 0)
             continue;
-        if (removed_count > 0 && is_named(field->name, removed_names, removed_count))
+        if (forwarding != NULL && forwarding->removed_count > 0 &&
+            is_named(field->name, forwarding->removed_names, forwarding->removed_count))
             continue;
-        put_field(out, field->name, field->value);
+        if (!field->is_plain_line) {
+            put(out, run);
+            run.length = 0;
+            put_field(out, field->name, field->value);
+            continue;
+        }
+        if (run.length == 0 || field->name.data != run.data + run.length) {
+            put(out, run);
+            run.data = field->name.data;
+        }
+        run.length = (size_t)(field->value.data + field->value.length + 2 - run.data);
     }
+    put(out, run);
 }
 
 static void put_framing(struct text *out, enum http_framing framing, uint64_t length)
@@ -154,11 +179,11 @@ static void put_forwarding(struct text *out,
 
     put_forwarded_for(out, head, forwarding);
     if (!keeps || head->first[HTTP_FIELD_X_FORWARDED_PROTO] < 0)
-        put_field(out, http_field_name(HTTP_FIELD_X_FORWARDED_PROTO), forwarding->scheme);
+        put_line(out, SLICE("X-Forwarded-Proto: "), forwarding->scheme);
     if (request->host.length > 0 && (!keeps || head->first[HTTP_FIELD_X_FORWARDED_HOST] < 0))
-        put_field(out, http_field_name(HTTP_FIELD_X_FORWARDED_HOST), request->host);
+        put_line(out, SLICE("X-Forwarded-Host: "), request->host);
     if (forwarding->request_id.length > 0)
-        put_field(out, http_field_name(HTTP_FIELD_X_REQUEST_ID), forwarding->request_id);
+        put_line(out, SLICE("X-Request-Id: "), forwarding->request_id);
 }
 
 static void
@@ -167,7 +192,7 @@ put_request_connection(struct text *out, const struct http_head *head, struct sl
     if (tunnel.length > 0) {
         put(out, head->has_te_trailers ? SLICE("Connection: upgrade, TE\r\n")
                                        : SLICE("Connection: upgrade\r\n"));
-        put_field(out, http_field_name(HTTP_FIELD_UPGRADE), tunnel);
+        put_line(out, SLICE("Upgrade: "), tunnel);
     } else if (head->has_te_trailers) {
         put(out, SLICE("Connection: TE\r\n"));
     }
@@ -182,12 +207,47 @@ static void put_max_forwards(struct text *out, int64_t max_forwards)
     put(out, SLICE("\r\n"));
 }
 
+static void put_request_start(struct text *out,
+                              const struct http_request_head *request,
+                              const struct http_forwarding *forwarding)
+{
+    put(out, request->method);
+    text_append_char(out, ' ');
+    if (request->path_query.length > 0 && request->path_query.data[0] == '?')
+        text_append_char(out, '/');
+    put(out, request->path_query);
+    put(out, SLICE(" HTTP/1.1\r\n"));
+    put_line(out, SLICE("Host: "),
+             request->host.length > 0 ? request->host : forwarding->upstream_host);
+}
+
+/*
+ * A request line that goes on as it came, and Host behind it, as from nearly every client: both as
+ * they stand where they were read. Empty if not.
+ */
+static struct slice usual_start(const struct http_request_head *request)
+{
+    const struct http_head *head = &request->head;
+    const struct http_field *host = head->fields;
+    const char *line_end =
+        request->target.data + request->target.length + sizeof(" HTTP/1.1\r\n") - 1;
+
+    if (request->form != HTTP_TARGET_ORIGIN || head->minor_version != 1 || head->field_count == 0 ||
+        request->method.data != head->bytes.data || host->name.data != line_end ||
+        host->id != HTTP_FIELD_HOST || !host->is_plain_line ||
+        memcmp(host->name.data, "Host", sizeof("Host") - 1) != 0)
+        return (struct slice){NULL, 0};
+    return (struct slice){head->bytes.data,
+                          (size_t)(host->value.data + host->value.length + 2 - head->bytes.data)};
+}
+
 void http_writer_request(struct text *out,
                          const struct http_request_head *request,
                          const struct http_forwarding *forwarding)
 {
     const struct http_head *head = &request->head;
     uint64_t dropped = OWN_REQUEST_FIELDS;
+    struct slice run;
 
     if (!forwarding->is_peer_trusted)
         dropped |= CLAIM_FIELDS;
@@ -195,15 +255,13 @@ void http_writer_request(struct text *out,
         dropped |= HTTP_FIELD_BIT(HTTP_FIELD_EXPECT);
     if (request->max_forwards >= 0)
         dropped |= HTTP_FIELD_BIT(HTTP_FIELD_MAX_FORWARDS);
-    put(out, request->method);
-    text_append_char(out, ' ');
-    if (request->path_query.length > 0 && request->path_query.data[0] == '?')
-        text_append_char(out, '/');
-    put(out, request->path_query);
-    put(out, SLICE(" HTTP/1.1\r\n"));
-    put_field(out, http_field_name(HTTP_FIELD_HOST),
-              request->host.length > 0 ? request->host : forwarding->upstream_host);
-    put_fields(out, head, dropped, forwarding->removed_names, forwarding->removed_count);
+    run = usual_start(request);
+    if (run.length > 0) {
+        put_fields(out, run, head, 1, dropped, forwarding);
+    } else {
+        put_request_start(out, request, forwarding);
+        put_fields(out, run, head, 0, dropped, forwarding);
+    }
     put_framing(out, head->framing, head->content_length);
     if (request->max_forwards >= 0)
         put_max_forwards(out, request->max_forwards);
@@ -221,13 +279,28 @@ void http_writer_connection(struct text *out, int client_minor_version, bool kee
         put(out, SLICE("Connection: keep-alive\r\n"));
 }
 
-static void put_status_line(struct text *out, const struct http_response_head *response)
+/*
+ * The status line as it came, if it goes on so; else it is written, and nothing is left to copy.
+ * llhttp lets one end in a bare CR.
+ */
+static struct slice put_status_line(struct text *out, const struct http_response_head *response)
 {
+    enum {
+        REASON_AT = sizeof("HTTP/1.1 200 ") - 1
+    };
+    const struct http_head *head = &response->head;
+    struct slice reason = response->reason;
+
+    if (head->minor_version == 1 && reason.length > 0 &&
+        reason.data == head->bytes.data + REASON_AT &&
+        memcmp(reason.data + reason.length, "\r\n", 2) == 0)
+        return (struct slice){head->bytes.data, REASON_AT + reason.length + 2};
     put(out, SLICE("HTTP/1.1 "));
     text_append_u64(out, (uint64_t)response->status);
     text_append_char(out, ' ');
     put(out, response->reason);
     put(out, SLICE("\r\n"));
+    return (struct slice){NULL, 0};
 }
 
 void http_writer_response(struct text *out,
@@ -248,18 +321,17 @@ void http_writer_response(struct text *out,
     /* Without chunks there is nowhere for trailers to stand. */
     if (delivery->framing != HTTP_FRAMING_CHUNKED)
         dropped |= HTTP_FIELD_BIT(HTTP_FIELD_TRAILER);
-    put_status_line(out, response);
-    put_fields(out, head, dropped, NULL, 0);
+    put_fields(out, put_status_line(out, response), head, 0, dropped, NULL);
     if (head->first[HTTP_FIELD_DATE] < 0 && delivery->date.length > 0)
-        put_field(out, http_field_name(HTTP_FIELD_DATE), delivery->date);
+        put_line(out, SLICE("Date: "), delivery->date);
     put_framing(out, delivery->framing, delivery->content_length);
     put_via(out, head->minor_version);
     if (delivery->request_id.length > 0)
-        put_field(out, http_field_name(HTTP_FIELD_X_REQUEST_ID), delivery->request_id);
+        put_line(out, SLICE("X-Request-Id: "), delivery->request_id);
     put(out, delivery->extra);
     if (delivery->tunnel.length > 0) {
         put(out, SLICE("Connection: upgrade\r\n"));
-        put_field(out, http_field_name(HTTP_FIELD_UPGRADE), delivery->tunnel);
+        put_line(out, SLICE("Upgrade: "), delivery->tunnel);
     } else {
         http_writer_connection(out, delivery->client_minor_version, delivery->keep_alive);
     }
@@ -268,8 +340,7 @@ void http_writer_response(struct text *out,
 
 void http_writer_interim(struct text *out, const struct http_response_head *response)
 {
-    put_status_line(out, response);
-    put_fields(out, &response->head, 0, NULL, 0);
+    put_fields(out, put_status_line(out, response), &response->head, 0, 0, NULL);
     put(out, SLICE("\r\n"));
 }
 
