@@ -255,6 +255,7 @@ static const struct config_key keys[] = {
      .type = CONFIG_TEXT,
      .is_secret = true,
      AT(redis.url),
+     .accept = config_value_accept_any, /* one that cannot be used does not stop `run` */
      .allowed =
          "redis://[[user]:password@]host[:port][/db], rediss://..., unix:///path, or \"\" for none",
      .fallback = "\"\"",

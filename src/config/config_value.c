@@ -316,6 +316,12 @@ static bool has_controls(struct slice text)
     return false;
 }
 
+bool config_value_accept_any(struct slice text)
+{
+    (void)text;
+    return true;
+}
+
 bool config_value_text(const struct config_value *value,
                        config_value_accept_fn *accept,
                        const char *allowed,
@@ -323,7 +329,8 @@ bool config_value_text(const struct config_value *value,
 {
     struct slice text = slice_of(value->node->text);
 
-    if (value->node->kind != YAML_SCALAR || has_controls(text)) {
+    if (value->node->kind != YAML_SCALAR ||
+        (accept != config_value_accept_any && has_controls(text))) {
         config_value_refuse(value, "must be %s", allowed != NULL ? allowed : "a text of one line");
         return false;
     }

@@ -8,6 +8,8 @@
  */
 #include "kamiyo/redis/redis_url.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "kamiyo/base/attributes.h"
@@ -203,9 +205,27 @@ static bool parse_host(struct slice text, struct redis_url *url, struct error *e
     return decode(host, url->host, "host", error);
 }
 
+/* An IPv6 address, perhaps with a zone: fe80::1%eth0. */
+static bool is_ipv6(const char *host)
+{
+    struct slice address = slice_until(slice_of(host), slice_find(slice_of(host), '%'));
+    struct in6_addr bytes;
+    char text[INET6_ADDRSTRLEN];
+
+    if (address.length >= sizeof(text))
+        return false;
+    memcpy(text, address.data, address.length);
+    text[address.length] = '\0';
+    return inet_pton(AF_INET6, text, &bytes) == 1;
+}
+
 /* What the decoder let through must still be a name or an address: no blank, no second URL. */
 static bool check_host(const struct redis_url *url, bool is_bracketed, struct error *error)
 {
+    if (is_bracketed && !is_ipv6(url->host)) {
+        error_set(error, "what stands in the brackets is no IPv6 address");
+        return false;
+    }
     for (const char *at = url->host; *at != '\0'; at++) {
         if (!host_byte_is_sound(*at) && !(is_bracketed && *at == ':')) {
             error_set(error, "the host has a character that no name has");
@@ -338,6 +358,12 @@ bool redis_url_parse(struct slice text, struct redis_url *url, struct error *err
     if (text.length > REDIS_URL_MAX_BYTES) {
         error_set(error, "longer than %d bytes", REDIS_URL_MAX_BYTES);
         return false;
+    }
+    for (size_t i = 0; i < text.length; i++) {
+        if ((unsigned char)text.data[i] < 0x20 || text.data[i] == 0x7f) {
+            error_set(error, "it holds a control character, perhaps the end of a line");
+            return false;
+        }
     }
     scheme = scheme_of(text, &rest);
     if (scheme == NULL) {

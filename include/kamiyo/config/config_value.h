@@ -66,6 +66,8 @@ bool config_value_choice(const struct config_value *value, const char *const *na
 
 /* What a text must look like: NULL = anything without control characters. */
 typedef bool config_value_accept_fn(struct slice text);
+/* Takes control characters too: for what is judged later, in words of its own. */
+bool config_value_accept_any(struct slice text);
 /* *out is replaced (the old one freed). `allowed` describes what `accept` takes. */
 bool config_value_text(const struct config_value *value,
                        config_value_accept_fn *accept,
