@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Redis absent, killed, stopped, flushed under load: no request fails, waits or counts twice.
 
-Each fault runs under a `Load`: clients that ask all the time. What has to hold in all of them: every
-answer is a 200 or a 429, every request has one decision, none waits for Redis longer than 100 ms, and
-within two seconds of Redis being well the decisions are Redis's again.
+Each fault runs under a `Load` (`harness/redis_load.py`), whose stop() judges what has to hold in all of them.
 """
 
-import datetime
 import time
 
 from harness import cases, eventually, timeout, until
 from harness.process import is_sanitized
-from harness.redis_load import (AWAY, BACKEND, LONGEST_MS, Load, expect_outage, modes, p99, settings, spent, under_load,
-                                wait_mode)
+from harness.redis_load import AWAY, BACKEND, LONGEST_MS, expect_redis, modes, settings, spent, under_load, when
 
 RUNS_LONG = True
 
 
+@timeout(30)
 def test_absent_at_the_start_and_coming_up_later(t):
     redis = t.redis()
     redis.kill()
     gateway, load = under_load(t, redis.url)
-    expect_outage(gateway, "connection refused")
+    load.loses("connection refused")
     assert gateway.log_lines("(Redis: False)") and not gateway.log_lines(BACKEND)
+    time.sleep(0.5)
     redis.start()
-    took = wait_mode(gateway, "redis")
-    assert took < (2.0 if not is_sanitized() else 5.0), took
-    load.stop()
+    load.finds()
+    load.stop(books=redis)
     assert len(gateway.wait_log(BACKEND)) == 1
 
 
@@ -36,34 +33,24 @@ def test_killed_under_load_and_started_again(t, keep_data):
     redis = t.redis()
     # SAVE holds everybody up for as long as the disk takes: that is not the outage that is meant here.
     gateway, load = under_load(t, redis.url, timeout="500ms")
-    assert modes(gateway.access()) == {"redis"}
+    assert "redis" in modes(gateway.access())
     saved = time.time()
     if keep_data:
         redis.command("SAVE")
     redis.kill()
     killed = time.time()
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, "connection")
+    load.loses("connection")
     time.sleep(0.7)
     redis.start()
-    wait_mode(gateway, "redis")
+    load.finds()
     records = load.stop(LONGEST_MS + 450)
-    assert p99([record for record in records if record["mode"] == "fallback"]) < 20
     assert len(gateway.wait_log(BACKEND, count=2)) == 2
     # What was spent meanwhile is charged: nothing of it is lost, and a lost reply may count twice.
     allowed = sum(record["decision"] == "allowed" for record in records)
     if keep_data:
-        lost = allowed_between(records, saved, killed)
+        lost = sum(saved - 0.1 < when(record) < killed + 0.1 for record in records)
         eventually(lambda: spent(redis) >= allowed - lost, lambda: f"{spent(redis)} of {allowed} charged, {lost} lost")
         assert spent(redis) <= allowed + 8, (spent(redis), allowed)
-
-
-def allowed_between(records, first, last):
-    """Requests of a moment, and a little around it."""
-    def when(record):
-        return datetime.datetime.fromisoformat(record["time"].replace("Z", "+00:00")).timestamp()
-
-    return sum(first - 0.1 < when(record) < last + 0.1 for record in records)
 
 
 @timeout(60)
@@ -71,39 +58,42 @@ def test_stopped_and_continued(t):
     redis = t.redis()
     gateway, load = under_load(t, redis.url)
     redis.pause()
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, "socket_timeout")
-    mark = len(gateway.access())
+    load.loses("socket_timeout")
     time.sleep(1.5)
-    outage = gateway.access()[mark:]
-    assert p99(outage) < 20 and modes(outage) == {"fallback"}
     redis.resume()
-    wait_mode(gateway, "redis")
-    time.sleep(0.5)
-    records = load.stop()
-    allowed = sum(record["decision"] == "allowed" for record in records)
-    # Late commands charged nothing, and the ledger everything: each request once. But what was in
-    # flight when the connection was given up is unknown, and counted for certain.
-    eventually(lambda: spent(redis) >= allowed, lambda: f"{spent(redis)} of {allowed} charged")
-    time.sleep(0.3)
-    assert spent(redis) == allowed, (spent(redis), allowed)
+    load.finds()
+    # Late commands charged nothing, and the ledger everything: each request once.
+    load.stop(books=redis)
+
+
+@timeout(40)
+def test_stopped_for_a_moment(t):
+    """A stall over redis.timeout that ends by itself: shared again at once, and still each request once."""
+    redis = t.redis()
+    gateway, load = under_load(t, redis.url, clients=12)
+    for _ in range(5):
+        redis.pause()
+        time.sleep(0.08)
+        redis.resume()
+        time.sleep(0.4)
+    load.finds()
+    load.stop(books=redis)
+    opened, closed = gateway.log_lines(AWAY), gateway.log_lines(BACKEND)
+    assert len(closed) == len(opened) + 1, (opened, closed)
 
 
 @timeout(60)
 def test_four_workers_lose_and_find_it_together(t):
     redis = t.redis()
-    config = settings(redis.url)
-    config["workers"] = 4
-    gateway, upstream = t.pair(config)
-    load = Load(gateway, clients=8)
-    t.defer(load.stopping.set)
+    gateway, load = under_load(t, redis.url, workers=4, clients=8)
     for outage in range(1, 4):
         time.sleep(0.3)
         redis.kill()
-        gateway.wait_log(AWAY, count=outage)
+        load.loses("connection")
         time.sleep(0.3)
         redis.start()
         gateway.wait_log(BACKEND, count=outage + 1, seconds=4)
+    load.finds()
     load.stop()
     assert len(gateway.log_lines(AWAY)) == 3 and len(gateway.log_lines(BACKEND)) == 4, "once a process"
 
@@ -114,7 +104,7 @@ def test_scripts_flushed_under_load(t):
     for _ in range(5):
         redis.command("SCRIPT", "FLUSH")
         time.sleep(0.1)
-    assert modes(load.stop()) == {"redis"}
+    expect_redis(load.stop(books=redis))
     assert not gateway.log_lines(AWAY)
 
 
@@ -123,19 +113,21 @@ def test_flushall_under_load(t):
     gateway, load = under_load(t, redis.url)
     redis.command("FLUSHALL")
     time.sleep(0.3)
-    assert modes(load.stop()) == {"redis"}
+    expect_redis(load.stop())
     assert redis.keys("ratelimit:ip:*")
 
 
-def test_clients_killed_under_load(t):
+@timeout(30)
+@cases({"one worker": 1, "two": 2})
+def test_clients_killed_under_load(t, workers):
     redis = t.redis()
-    gateway, load = under_load(t, redis.url)
+    gateway, load = under_load(t, redis.url, workers=workers, clients=4)
     for _ in range(4):
         redis.command("CLIENT", "KILL", "TYPE", "normal")
-        time.sleep(0.2)
-    wait_mode(gateway, "redis")
-    records = load.stop()
-    assert sum(record["mode"] != "redis" for record in records) <= len(records) * 0.1
+        time.sleep(0.3)
+    load.finds()
+    # Tried once more within the deadline: unless that passes, the table decides nothing.
+    expect_redis(load.stop(books=redis, twice_at_most=4 * 4))
     assert not gateway.log_lines(AWAY), "a connection that comes back at once is no outage"
 
 
@@ -143,11 +135,17 @@ def test_clients_killed_under_load(t):
 def test_idle_connection_closed_by_redis(t):
     redis = t.redis("--timeout", "1")
     gateway, upstream = t.pair(settings(redis.url))
+    descriptors = gateway.process.fd_count()
+    for _ in range(2):
+        assert gateway.get("/").status == 200
+        time.sleep(2.5)  # Redis closes, the gateway connects again, and Redis closes that as well
     assert gateway.get("/").status == 200
-    time.sleep(2.5)
-    assert gateway.get("/").status == 200
-    assert modes(gateway.wait_access(2)) == {"redis"}
+    records = gateway.wait_access(3)
+    assert modes(records) == {"redis"} and max(record["limit_ms"] for record in records) <= LONGEST_MS, records
     assert not gateway.log_lines(AWAY)
+    assert gateway.process.fd_count() <= descriptors + 1  # a pooled connection to the upstream
+
+
 @timeout(90)
 def test_memory_and_descriptors_come_back(t):
     redis = t.redis()

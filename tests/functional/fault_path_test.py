@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The path to Redis breaks, under load: delays, silence, cuts, garbage; and its clock jumps."""
+"""The path to Redis breaks, under load: delays, silence, cuts, garbage; and clocks jump. Judged by `Load.stop`."""
 
 import socket
 import time
 
-from harness import cases, eventually, timeout
-from harness.redis_load import AWAY, expect_outage, greeted, modes, p99, sound, spent, under_load, wait_mode
+from harness import cases, timeout
+from harness.clock_shift import ClockShift
+from harness.redis_load import AWAY, expect_redis, greeted, modes, sound, under_load
 from harness.redis_proxy import RedisProxy, ScriptedRedis, listen
 
 RUNS_LONG = True
@@ -16,7 +17,7 @@ def proxied(t, **options):
     proxy = RedisProxy(redis.port)
     t.defer(proxy.close)
     gateway, load = under_load(t, proxy.url, **options)
-    assert modes(gateway.access()) == {"redis"}
+    assert "redis" in modes(gateway.access())
     return redis, proxy, gateway, load
 
 
@@ -25,16 +26,11 @@ def proxied(t, **options):
 def test_replies_delayed_beyond_the_timeout(t, delay):
     redis, proxy, gateway, load = proxied(t)
     proxy.delay = delay
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, "socket_timeout")
-    mark = len(gateway.access())
+    load.loses("socket_timeout")
     time.sleep(1.0)
-    assert p99(gateway.access()[mark:]) < 20
     proxy.heal()
-    wait_mode(gateway, "redis")
-    records = load.stop()
-    allowed = sum(record["decision"] == "allowed" for record in records)
-    eventually(lambda: spent(redis) >= allowed, lambda: f"{spent(redis)} of {allowed} charged")
+    load.finds()
+    load.stop(books=redis)
 
 
 @timeout(30)
@@ -42,9 +38,8 @@ def test_replies_delayed_within_the_timeout(t):
     redis, proxy, gateway, load = proxied(t)
     proxy.delay = 0.02
     time.sleep(1.0)
-    records = load.stop()
-    late = sum(record["mode"] != "redis" for record in records)
-    assert late <= len(records) * 0.02, f"{late} of {len(records)} not by Redis"
+    expect_redis(load.stop(books=redis))
+    assert not gateway.log_lines(AWAY)
 
 
 @timeout(40)
@@ -54,12 +49,12 @@ def test_replies_delayed_within_the_timeout(t):
 def test_path_breaks_and_heals(t, name, value):
     redis, proxy, gateway, load = proxied(t)
     setattr(proxy, name, value)
-    wait_mode(gateway, "fallback")
-    gateway.wait_log(AWAY)
+    load.loses()
     time.sleep(1.0)
     proxy.heal()
-    wait_mode(gateway, "redis")
-    load.stop()
+    load.finds()
+    # Of what was under way on each connection that broke nobody knows whether it was charged.
+    load.stop(books=redis, twice_at_most=3 * len(proxy.accepted))
 
 
 @timeout(40)
@@ -75,20 +70,29 @@ def test_a_syn_that_is_never_answered(t):
         fillers.append(sock)
         t.defer(sock.close)
     gateway, load = under_load(t, f"redis://127.0.0.1:{port}", connect_timeout="300ms")
-    expect_outage(gateway, "socket_connect_timeout")
+    load.loses("socket_connect_timeout")
     assert gateway.log_lines("(Redis: False)")
-    assert p99(load.stop()) < 20
+    time.sleep(1.0)
+    silent.close()
+    for sock in fillers:
+        sock.close()
+    redis = t.redis(port=port)
+    load.finds()
+    load.stop(books=redis)
 
 
 @timeout(40)
 def test_accepted_and_never_answered(t):
-    store = ScriptedRedis(None)
-    store._answer = lambda arguments: None
+    store = ScriptedRedis(sound)
+    answer, store._answer = store._answer, lambda arguments: None
     t.defer(store.close)
     began = time.monotonic()
     gateway, load = under_load(t, store.url, connect_timeout="500ms")
-    expect_outage(gateway, "socket_connect_timeout")
+    load.loses("socket_connect_timeout")
     assert time.monotonic() - began < 5
+    time.sleep(1.0)
+    store._answer = answer
+    load.finds()
     load.stop()
 
 
@@ -98,16 +102,16 @@ def test_probe_that_is_never_answered(t):
     store = ScriptedRedis(None)
     t.defer(store.close)
     gateway, load = under_load(t, store.url, connect_timeout="500ms")
-    expect_outage(gateway, "socket_timeout")
+    load.loses("socket_timeout")
     assert gateway.log_lines("(Redis: False)")
     store.reply = sound
-    wait_mode(gateway, "redis")
+    load.finds()
     load.stop()
 
 
 def test_name_that_does_not_resolve(t):
     gateway, load = under_load(t, "redis://no-such-host.invalid:6379")
-    expect_outage(gateway, "name not resolved")
+    load.loses("name not resolved")
     load.stop()
 
 
@@ -129,8 +133,27 @@ def test_clock_of_redis_jumps(t):
     for jump in (3600, -86400, 5, -5):
         offset[0] += jump
         time.sleep(0.3)
-        wait_mode(gateway, "redis")
-    records = load.stop()
+        load.finds()
+    assert_late_is_no_failure(gateway, load.stop(), 4)
+
+
+def assert_late_is_no_failure(gateway, records, jumps):
     odd = sum(record["mode"] != "redis" for record in records)
-    assert odd <= 4 * 4, f"{odd} decisions were late; a jump costs what is in flight"
+    assert odd <= 4 * jumps, f"{odd} decisions were late; a jump costs what is in flight"
     assert not gateway.log_lines(AWAY), "late is no failure"
+
+
+@timeout(40)
+@cases({"of Redis": (True, False), "of the gateway": (False, True), "of both": (True, True)})
+def test_clock_jumps(t, of_redis, of_gateway):
+    """A real Redis, and real clocks that jump."""
+    shift = ClockShift(t.directory)
+    redis = t.redis(env=shift.environment if of_redis else None)
+    gateway, load = under_load(t, redis.url, env=shift.environment if of_gateway else None)
+    for seconds in (3600, -86400, 5, -5, 0):
+        shift.jump(seconds)
+        if of_redis:
+            now = int(redis.command("TIME")[0])
+            assert abs(now - time.time() - seconds) < 2, "its clock did not jump"
+        time.sleep(0.4)
+    assert_late_is_no_failure(gateway, load.stop(), 5)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Redis that is there and refuses, or answers nonsense, under load."""
+"""Redis that is there and refuses, or answers nonsense, under load; judged by `Load.stop`."""
 
 import socket
 import threading
 import time
 
-from harness import cases, timeout
-from harness.redis_load import AWAY, BACKEND, LONGEST_MS, expect_outage, greeted, modes, p99, settings, sound, under_load, wait_mode
+from harness import cases, eventually, timeout
+from harness.redis import decode, encode
+from harness.redis_load import AWAY, BACKEND, expect_redis, greeted, modes, settings, sound, under_load
 from harness.redis_proxy import ScriptedRedis
+from harness.wire import Wire
 
 RUNS_LONG = True
 
@@ -17,12 +19,11 @@ def test_read_only(t):
     redis = t.redis()
     gateway, load = under_load(t, redis.url)
     redis.command("REPLICAOF", "127.0.0.1", "1")
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, "read only")
+    load.loses("read only")
     time.sleep(0.5)
     redis.command("REPLICAOF", "NO", "ONE")
-    wait_mode(gateway, "redis")
-    load.stop()
+    load.finds()
+    load.stop(books=redis)
 
 
 @timeout(40)
@@ -30,10 +31,10 @@ def test_read_only_from_the_start(t):
     redis = t.redis()
     redis.command("REPLICAOF", "127.0.0.1", "1")
     gateway, load = under_load(t, redis.url)
-    expect_outage(gateway, "read only")
+    load.loses("read only")
     assert gateway.log_lines("(Redis: False)")
     redis.command("REPLICAOF", "NO", "ONE")
-    wait_mode(gateway, "redis")
+    load.finds()
     load.stop()
 
 
@@ -42,12 +43,11 @@ def test_out_of_memory(t):
     redis = t.redis("--maxmemory-policy", "noeviction")
     gateway, load = under_load(t, redis.url)
     redis.command("CONFIG", "SET", "maxmemory", "1")
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, "out of memory")
+    load.loses("out of memory")
     time.sleep(0.5)
     redis.command("CONFIG", "SET", "maxmemory", "0")
-    wait_mode(gateway, "redis")
-    load.stop()
+    load.finds()
+    load.stop(books=redis)
 
 
 @timeout(40)
@@ -57,7 +57,7 @@ def test_denials_do_not_close_the_breaker_of_a_full_redis(t):
     redis.command("CONFIG", "SET", "maxmemory", "1")
     for _ in range(8):
         assert gateway.get("/").status == 200
-    expect_outage(gateway, "out of memory")
+    assert len(gateway.wait_log(AWAY + "out of memory")) == 1
     time.sleep(1.0)
     assert not gateway.log_lines(BACKEND)[1:], "no recovery while it is full"
 
@@ -68,13 +68,12 @@ def test_busy_with_a_script(t):
     gateway, load = under_load(t, redis.url)
     thread = threading.Thread(target=lambda: run_quietly(redis, "EVAL", "while true do end", "0"))
     thread.start()
-    wait_mode(gateway, "fallback")
-    gateway.wait_log(AWAY)
+    load.loses()
     time.sleep(1.0)
     redis.command("SCRIPT", "KILL")
     thread.join()
-    wait_mode(gateway, "redis")
-    load.stop()
+    load.finds()
+    load.stop(books=redis)
     assert gateway.log_lines(AWAY)[0].split(AWAY)[1].startswith(("socket_timeout", "busy"))
 
 
@@ -125,13 +124,11 @@ SHAPES = {
 @cases({name: pair for name, pair in ERRORS.items()})
 def test_error_reply(t, reply, reason):
     store, gateway, load = greeted(t, reply)
-    wait_mode(gateway, "fallback")
-    expect_outage(gateway, reason)
+    load.loses(reason)
     time.sleep(0.4)
-    mark = len(gateway.access())
     store.reply = sound
-    wait_mode(gateway, "redis")
-    assert p99(load.stop()[:mark]) <= LONGEST_MS
+    load.finds()
+    load.stop()
     assert gateway.metrics().total("redis_errors_total", reason=reason) >= 1
     assert gateway.metrics().total("redis_commands_total") > 0
 
@@ -140,12 +137,11 @@ def test_error_reply(t, reply, reason):
 @cases(SHAPES)
 def test_reply_of_a_wrong_shape(t, reply):
     store, gateway, load = greeted(t, reply)
-    wait_mode(gateway, "fallback")
-    gateway.wait_log(AWAY)
+    load.loses()
     time.sleep(0.3)
     assert len(store.accepted) <= 2 + 10 * 2, "ten reconnects a second at most"
     store.reply = sound
-    wait_mode(gateway, "redis")
+    load.finds()
     load.stop()
 
 
@@ -165,43 +161,95 @@ def test_greeting_refused(t, greeting, reason):
     store = ScriptedRedis(sound, greeting)
     t.defer(store.close)
     gateway, load = under_load(t, store.url)
-    expect_outage(gateway, reason)
+    load.loses(reason)
     assert gateway.log_lines("(Redis: False)")
     time.sleep(1.0)
     assert len(store.accepted) <= 1 + 15, "ten reconnects a second at most"
     store.greeting = None
-    wait_mode(gateway, "redis")
+    load.finds()
     load.stop()
 
 
-def test_wrong_password_is_not_shown(t):
-    redis = t.redis("--requirepass", "right-one")
+@timeout(30)
+def test_wrong_password_until_it_is_right(t):
+    redis = t.redis()
+    master = Master(t, redis)
+    master.command("CONFIG", "SET", "requirepass", "another")
     gateway, load = under_load(t, f"redis://:S3CRET@127.0.0.1:{redis.port}")
-    expect_outage(gateway, "authentication failed")
+    load.loses("authentication failed")
+    master.command("CONFIG", "SET", "requirepass", "S3CRET")
+    load.finds()
     load.stop()
     assert "S3CRET" not in gateway.stderr()
+
+
+@timeout(30)
+def test_password_that_is_asked_for_suddenly(t):
+    redis = t.redis()
+    master = Master(t, redis)
+    gateway, load = under_load(t, redis.url)
+    master.command("CONFIG", "SET", "requirepass", "new-one")
+    master.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # whoever is connected stays authenticated
+    load.loses("authentication failed")
+    time.sleep(0.5)
+    master.command("CONFIG", "SET", "requirepass", "")
+    load.finds()
+    load.stop(books=redis, twice_at_most=3)
+
+
+class Master:
+    """A connection that was let in before Redis let nobody in."""
+
+    def __init__(self, t, redis):
+        self.wire = Wire(socket.create_connection(("127.0.0.1", redis.port)))
+        t.defer(self.wire.close)
+
+    def command(self, *arguments):
+        self.wire.send(encode(arguments))
+        return decode(self.wire)
+
+
+@timeout(40)
+def test_loading_its_data(t):
+    redis = t.redis()
+    gateway, load = under_load(t, redis.url)
+    redis.command("EVAL", "for i = 1, 2000 do redis.call('SET', 'filler:' .. i, 'x') end", "0")
+    redis.command("SAVE")
+    redis.kill()
+    load.loses("connection")
+    options = redis.options
+    # Half a millisecond for each key, and an answer to others after each KiB: a second of -LOADING.
+    redis.options = (*options, "--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")
+    redis.start()
+    eventually(lambda: gateway.metrics().total("redis_errors_total", reason="loading"), "it was not seen loading")
+    eventually(lambda: "loading:0" in redis.command("INFO", "persistence"), "still loading", 10)
+    load.finds()
+    load.stop()
 
 
 def test_password_user_and_database(t):
     redis = t.redis("--requirepass", "p@ss/word")
     gateway, load = under_load(t, f"redis://default:p%40ss%2Fword@127.0.0.1:{redis.port}/3")
-    assert modes(load.stop()) == {"redis"}
+    expect_redis(load.stop())
     assert "p@ss/word" not in gateway.stderr() and "p%40ss" not in gateway.stderr()
 
 
 @timeout(40)
-def test_max_clients(t):
+@cases({"at the start": True, "later": False})
+def test_max_clients(t, at_the_start):
     redis = t.redis()
-    redis.command("CONFIG", "SET", "maxclients", "1")
-    held = socket.create_connection(("127.0.0.1", redis.port))
-    t.defer(held.close)
-    held.sendall(b"PING\r\n")
-    assert held.recv(100) == b"+PONG\r\n"
+    master = Master(t, redis)
+    if at_the_start:
+        master.command("CONFIG", "SET", "maxclients", "1")
     gateway, load = under_load(t, redis.url)
-    expect_outage(gateway, "connection refused")
-    held.sendall(b"CONFIG SET maxclients 100\r\n")
-    wait_mode(gateway, "redis")
-    load.stop()
+    if not at_the_start:
+        master.command("CONFIG", "SET", "maxclients", "1")
+        master.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    load.loses("connection refused")
+    time.sleep(0.5)
+    master.command("CONFIG", "SET", "maxclients", "100")
+    load.finds()
+    load.stop(books=redis, twice_at_most=3)
 
 
 WRONG_KEYS = {

@@ -5,7 +5,7 @@ import threading
 
 from harness import cases, timeout
 from harness.message import request
-from harness.redis_load import expect_outage, modes, settings, under_load
+from harness.redis_load import expect_redis, modes, settings, under_load
 from harness.tls import make_certificates
 
 RUNS_LONG = True
@@ -88,7 +88,7 @@ def test_unix_socket(t):
     path = t.directory / "redis.sock"
     redis = t.redis("--unixsocket", path)
     gateway, load = under_load(t, f"unix://{path}")
-    assert modes(load.stop()) == {"redis"}
+    expect_redis(load.stop())
 
 
 TLS_CASES = {
@@ -113,7 +113,7 @@ def test_tls(t, host, changes, reason):
     if reason is None:
         assert modes(load.stop(longest_ms=1000)) == {"redis"}, gateway.describe()
     else:
-        expect_outage(gateway, reason)
+        load.loses(reason)
         load.stop(longest_ms=1000)
 
 

@@ -17,9 +17,10 @@ def server_binary():
 
 
 class Redis:
-    def __init__(self, directory, *options, port=None):
+    def __init__(self, directory, *options, port=None, env=None):
         self.port = port or free_port()
         self.options = options
+        self.environment = dict(os.environ, **env) if env else None
         self.directory = tempfile.mkdtemp(dir=directory, prefix="redis-")
         self.process = None
         self.start()
@@ -32,7 +33,7 @@ class Redis:
         """Starts (again); what was saved is loaded, what was not is gone."""
         arguments = [server_binary(), "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory]
         arguments += ["--save", "", "--appendonly", "no", "--daemonize", "no", *self.options]
-        self.process = Process(arguments, self.directory, "redis")
+        self.process = Process(arguments, self.directory, "redis", self.environment)
         if not wait_for_port(self.port):
             raise AssertionError("redis-server did not start:\n" + self.process.stdout())
 

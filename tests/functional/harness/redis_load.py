@@ -1,22 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""Clients that ask all the time while a test breaks Redis, and what has to hold whatever it breaks."""
+"""Clients that ask all the time while a test breaks Redis, and what has to hold whatever it breaks.
 
+    gateway, load = under_load(t, redis.url)
+    redis.pause()
+    load.loses("socket_timeout")
+    redis.resume()
+    load.finds()
+    load.stop()
+
+`stop` judges the run. Every request got 200 or 429, one decision, one line in the access log, and was passed
+on at most once; none waited for Redis longer than 100 ms; while the breaker was open, 99 in 100 took less
+than 20 ms; within 2 s of Redis being well its decisions were shared again, and stayed so; memory and
+descriptors are back to where they were. What the gateway's threads waited for a CPU meanwhile
+(`harness/starvation.py`) is no waiting for Redis, and is taken off, to each request its own.
+"""
+
+import datetime
 import threading
 import time
 
 from harness.message import request
 from harness.process import is_sanitized
 from harness.redis_proxy import ScriptedRedis
-from harness.wait import until
+from harness.starvation import Starvation
+from harness.wait import eventually, until
 
 BACKEND = "INFO - Rate limiter using Redis backend"
 AWAY = "WARNING - Redis unavailable, falling back to in-memory: "
 # So long a window that what refills during a test is no token.
-WIDE = {"anonymous": {"366d": 1_000_000}}
+WIDE_LIMIT = 1_000_000
+WIDE = {"anonymous": {"366d": WIDE_LIMIT}}
 WIDE_KEY = "ratelimit:ip:127.0.0.1:31622400s"
-# A decision waits at most redis.timeout (50 ms) and a tick. What this machine makes anybody wait comes on
-# top, and is measured beside.
-LONGEST_MS = 400 if is_sanitized() else 100
+
+LONGEST_MS = 100  # that a decision may wait; redis.timeout is 50 ms, and the clock's tick 4
+OPEN_P99_MS = 20
+SHARED_AGAIN_S = 2.0
+# Freed memory that the allocator keeps; a sanitizer keeps all of it for a while.
+GROWTH_BYTES = (64 if is_sanitized() else 8) << 20
 
 
 def settings(url, tiers=None, **redis):
@@ -26,15 +46,21 @@ def settings(url, tiers=None, **redis):
 class Load:
     """A few clients that ask without pause until stop()."""
 
-    def __init__(self, gateway, clients=3, pause=0.003):
-        self.gateway, self.pause = gateway, pause
+    def __init__(self, gateway, upstream, clients=3, pause=0.003):
+        self.gateway, self.upstream, self.pause = gateway, upstream, pause
         self.statuses, self.errors = [], []
+        self.fds_before = gateway.process.fd_count()
+        self.passed_before = len(upstream.requests)
+        self.lines_before = len(gateway.access())
+        self.decisions_before = gateway.metrics().total("decisions_total")
+        self.outages, self.well_since = 0, None
+        self.starvation = Starvation(gateway.process.pid)
         self.stopping = threading.Event()
-        self.hiccup_ms = 0.0
         self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
-        self.threads.append(threading.Thread(target=self._measure_hiccups))
         for thread in self.threads:
             thread.start()
+        time.sleep(0.3)
+        self.memory_before = gateway.process.rss_bytes()
 
     def _run(self):
         client = self.gateway.client(record=False, timeout=10.0)
@@ -43,71 +69,158 @@ class Load:
                 self.statuses.append(client.exchange(request("GET", "/")).status)
             except Exception as error:  # a failed request is what is looked for
                 self.errors.append(repr(error))
+                if self.stopping.is_set():
+                    return
                 client = self.gateway.client(record=False, timeout=10.0)
             time.sleep(self.pause)
 
-    def _measure_hiccups(self):
-        """How much later than asked for a sleeper wakes up, at worst."""
-        while not self.stopping.is_set():
-            began = time.monotonic()
-            time.sleep(0.002)
-            self.hiccup_ms = max(self.hiccup_ms, (time.monotonic() - began) * 1000 - 2)
+    def _newest(self):
+        """Records from now on, as a function."""
+        seen = len(self.gateway.access())
+        return lambda: self.gateway.access()[seen:]
 
-    def stop(self, longest_ms=LONGEST_MS):
-        """Ends it, checks what has to hold in every fault, and gives the access log."""
+    def loses(self, reason=""):
+        """Redis is broken: waits until the table decides, and for the one line that says why."""
+        newest = self._newest()
+        self.outages += 1
+        assert until(lambda: newest() and newest()[-1]["mode"] == "fallback", 8), f"no fallback:\n{self.gateway.describe()}"
+        lines = self.gateway.wait_log(AWAY, count=self.outages)
+        assert len(lines) == self.outages, lines
+        assert lines[-1].split(AWAY)[1].startswith(reason), lines
+
+    def finds(self):
+        """Redis is well from now on: waits until it decides. How soon is judged at the end."""
+        self.well_since = time.time()
+        newest = self._newest()
+        assert until(lambda: newest() and newest()[-1]["mode"] == "redis", 10), f"no recovery:\n{self.gateway.describe()}"
+
+    def stop(self, longest_ms=LONGEST_MS, books=None, twice_at_most=0):
+        """Ends it, judges it, and gives the access log. `books`: the Redis that has charged every request, and
+        `twice_at_most` so many of them twice."""
+        if self.well_since is not None:
+            time.sleep(0.3)  # the decisions stay Redis's
         self.stopping.set()
         for thread in self.threads:
             thread.join()
+        self.starvation.stop()
         assert not self.errors, self.errors[:3]
-        assert set(self.statuses) <= {200, 429}, set(self.statuses)
-        records = self.gateway.wait_access(len(self.statuses))
-        assert len(records) == len(self.statuses), "one decision for each request"
-        assert all(record["decision"] in ("allowed", "denied") for record in records)
-        slowest = max(record["limit_ms"] for record in records)
-        bound = longest_ms + 2 * self.hiccup_ms
-        assert slowest <= bound, f"a decision took {slowest} ms (the machine's hiccups: {self.hiccup_ms:.0f} ms)"
+        records = self._judge_decisions()
+        self._judge_waits(records, longest_ms)
+        self._judge_open_breaker(records)
+        if self.well_since is not None:
+            self._judge_recovery(records)
+        if books is not None:
+            allowed = sum(record["decision"] == "allowed" for record in records)
+            eventually(lambda: spent(books) >= allowed, lambda: f"{spent(books)} of {allowed} charged")
+            time.sleep(0.3)
+            assert spent(books) <= allowed + twice_at_most, (spent(books), allowed, twice_at_most)
+        self._judge_resources()
         return records
 
+    # The judgements.
 
-def under_load(t, url, seconds_before=0.3, **options):
+    def _judge_decisions(self):
+        assert set(self.statuses) <= {200, 429}, set(self.statuses)
+        count = len(self.statuses)
+        self.gateway.wait_access(self.lines_before + count)
+        time.sleep(0.15)  # one that is too many would come by now
+        records = self.gateway.access()[self.lines_before :]
+        assert len(records) == count, f"{len(records)} lines for {count} requests"
+        assert all(record["decision"] in ("allowed", "denied") for record in records)
+        decisions = self.gateway.metrics().total("decisions_total") - self.decisions_before
+        assert decisions == count, f"{decisions} decisions for {count} requests"
+        passed = len(self.upstream.requests) - self.passed_before
+        assert passed == self.statuses.count(200), f"{passed} passed on, {self.statuses.count(200)} answers"
+        return records
+
+    def waited_ms(self, record):
+        """Of a decision's time, what nobody waited for a CPU."""
+        began = when(record)
+        starved = self.starvation.between(began - 0.005, began + record["duration_ms"] / 1000 + 0.005)
+        return record["limit_ms"] - 1000 * starved
+
+    def _judge_waits(self, records, longest_ms):
+        for record in records:
+            if record["limit_ms"] > longest_ms:
+                waited = self.waited_ms(record)
+                assert waited <= longest_ms, f"a decision waited {waited:.0f} of {record['limit_ms']} ms for Redis: {record}"
+
+    def _judge_open_breaker(self, records):
+        opened = [stamp(line) for line in self.gateway.log_lines(AWAY)]
+        closed = [stamp(line) for line in self.gateway.log_lines(BACKEND)]
+        for first in opened:
+            # With several workers the line comes with the first that loses it.
+            begin = first + (0.001 if self.gateway.config["workers"] == 1 else 0.15)
+            last = min((moment for moment in closed if moment > first), default=time.time())
+            slow = []
+            during = [record for record in records if begin < when(record) < last]
+            for record in during:
+                if record["limit_ms"] >= OPEN_P99_MS and self.waited_ms(record) >= OPEN_P99_MS:
+                    slow.append(record)
+            assert len(slow) <= len(during) // 100, f"{len(slow)} of {len(during)} waited with an open breaker: {slow[:3]}"
+
+    def _judge_recovery(self, records):
+        after = [record for record in records if when(record) >= self.well_since]
+        shared = next(when(record) for record in after if record["mode"] == "redis")
+        allowance = SHARED_AGAIN_S + self.starvation.between(self.well_since, shared)
+        assert shared - self.well_since <= allowance, f"shared again after {shared - self.well_since:.2f} s"
+        settled = [record for record in after if when(record) > shared + 0.2]
+        odd = [record for record in settled if is_at_once(record)]
+        assert len(odd) <= len(settled) // 100, f"{len(odd)} of {len(settled)} not Redis's after its return: {odd[:3]}"
+
+    def _judge_resources(self):
+        process = self.gateway.process
+        for client in self.gateway.clients:
+            client.close()
+        self.gateway.clients.clear()
+        workers = self.gateway.config["workers"]  # each may have a connection to Redis that it did not have before
+
+        def left_over():
+            upstream = self.gateway.metrics().total("connections", side="upstream")
+            return process.fd_count() - upstream - self.fds_before - workers
+
+        assert until(lambda: left_over() <= 0, 3), f"{left_over():.0f} descriptors are left over"
+        growth = process.rss_bytes() - self.memory_before
+        assert growth <= GROWTH_BYTES, f"{growth >> 10} KiB more than before"
+
+
+def under_load(t, url, workers=1, clients=3, env=None, **options):
     upstream = t.upstream()
-    gateway = t.gateway(settings(url, **options), upstream)
-    load = Load(gateway)
+    gateway = t.gateway({**settings(url, **options), "workers": workers}, upstream, env=env or {})
+    load = Load(gateway, upstream, clients)
     t.defer(load.stopping.set)
-    time.sleep(seconds_before)
+    t.defer(setattr, load.starvation, "stopping", True)
     return gateway, load
 
 
-def wait_mode(gateway, mode, seconds=2.0):
-    """Until the newest decision was made so; how long it took."""
-    began = time.monotonic()
-    seen = len(gateway.access())
+def when(record):
+    """The moment at which a request began."""
+    return datetime.datetime.fromisoformat(record["time"].replace("Z", "+00:00")).timestamp()
 
-    def is_so():
-        records = gateway.access()[seen:]
-        return bool(records) and records[-1]["mode"] == mode
 
-    assert until(is_so, seconds + (1.0 if not is_sanitized() else 5.0)), f"no {mode} within {seconds} s:\n{gateway.describe()}"
-    return time.monotonic() - began
+def is_at_once(record):
+    """The table decided, and no deadline had passed: neither a busy machine nor a slow Redis was the reason."""
+    return record["mode"] == "fallback" and record["limit_ms"] < 45
+
+
+def expect_redis(records):
+    """Redis decided all through, but for the few whose deadline a busy machine let pass (Redis and the test's own
+    threads wait for a CPU, too)."""
+    local = [record for record in records if record["mode"] != "redis"]
+    assert not [record for record in local if is_at_once(record)], f"decided by the table at once: {local[:3]}"
+    assert len(local) <= len(records) // 20, f"{len(local)} of {len(records)} by the table: {local[:3]}"
+
+
+def stamp(line):
+    return datetime.datetime.fromisoformat(line.split(" ", 1)[0].replace("Z", "+00:00")).timestamp()
 
 
 def modes(records):
     return {record["mode"] for record in records}
 
 
-def expect_outage(gateway, reason, count=1):
-    lines = gateway.wait_log(AWAY, count=count)
-    assert len(lines) == count, lines
-    assert lines[-1].split(AWAY)[1].startswith(reason), lines
-
-
-def p99(records):
-    values = sorted(record["limit_ms"] for record in records)
-    return values[int(len(values) * 0.99)] if values else 0.0
-
-
 def spent(redis):
-    return round(1_000_000 - float(redis.hash(WIDE_KEY)["tokens"])) if redis.keys(WIDE_KEY) else 0
+    return round(WIDE_LIMIT - float(redis.hash(WIDE_KEY)["tokens"])) if redis.keys(WIDE_KEY) else 0
 
 
 def greeted(t, reply):

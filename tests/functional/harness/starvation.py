@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""How long the gateway's threads waited for a CPU: what the machine, and not the gateway, made somebody wait."""
+
+import threading
+import time
+from pathlib import Path
+
+
+class Starvation:
+    """Samples /proc/PID/task/*/schedstat, whose second number is the time that a thread was ready and did not run."""
+
+    def __init__(self, pid):
+        self.files = [task / "schedstat" for task in Path(f"/proc/{pid}/task").iterdir()]
+        self.samples = []  # (Unix time, {file: seconds})
+        self.stopping = False
+        self.thread = threading.Thread(target=self._run)
+        self._sample()
+        self.thread.start()
+
+    def _sample(self):
+        waited = {}
+        now = time.time()
+        for file in self.files:
+            try:
+                waited[file] = int(file.read_text().split()[1]) / 1e9
+            except (OSError, IndexError):
+                pass  # the thread has ended, or the kernel does not count
+        self.samples.append((now, waited))
+
+    def _run(self):
+        while not self.stopping:
+            time.sleep(0.004)
+            self._sample()
+
+    def stop(self):
+        self.stopping = True
+        self.thread.join()
+        self._sample()
+
+    def between(self, first, last):
+        """Seconds that one of the threads waited at most between these two moments."""
+        before, after = self.samples[0], self.samples[-1]
+        for sample in self.samples:
+            if sample[0] <= first:
+                before = sample
+            if sample[0] >= last:
+                after = sample
+                break
+        return max((seconds - before[1].get(file, seconds) for file, seconds in after[1].items()), default=0.0)
