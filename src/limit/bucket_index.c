@@ -187,6 +187,14 @@ void bucket_index_remove(struct bucket_index *index, struct bucket_place place)
         place.array->slots[place.slot].entry = MOVED;
 }
 
+void bucket_index_swap(struct bucket_place one, struct bucket_place other)
+{
+    uint32_t entry = one.array->slots[one.slot].entry;
+
+    one.array->slots[one.slot].entry = other.array->slots[other.slot].entry;
+    other.array->slots[other.slot].entry = entry;
+}
+
 /* Shrink when under an eighth is used, so that growth and shrinking are far apart. */
 static bool is_sparse(const struct bucket_index *index)
 {

@@ -54,6 +54,8 @@ bool bucket_index_grow(struct bucket_index *index);
 bool bucket_index_has_room(const struct bucket_index *index);
 void bucket_index_insert(struct bucket_index *index, uint32_t hash, uint32_t reference);
 void bucket_index_remove(struct bucket_index *index, struct bucket_place place);
+/* Two entries exchange their references: their records have changed places. */
+void bucket_index_swap(struct bucket_place one, struct bucket_place other);
 /* Move up to `slots` slots of a growth or shrinking on; starts a shrinking when few slots are used.
  */
 void bucket_index_step(struct bucket_index *index, uint32_t slots);

@@ -13,16 +13,14 @@
 #include <string.h>
 
 #include "kamiyo/base/attributes.h"
-#include "kamiyo/base/hash.h"
+
+#include "bucket_eviction.h"
 
 /* Slots that an insert looks at for full buckets, and that it moves a growth on. */
 #define HAND_SLOTS 3
 #define MOVE_SLOTS 8
-/* Records compared for one eviction, slots looked at for one of them, and tries before an insert
- * gives up. */
-#define SAMPLES       8
-#define SAMPLE_PROBES 64
-#define EVICT_TRIES   8
+/* Evictions before an insert gives up. */
+#define EVICT_TRIES 8
 
 _Static_assert(offsetof(struct bucket_record, key_length) == BUCKET_SLAB_MARK, "the slab's mark");
 _Static_assert(sizeof(struct bucket_record) + LIMIT_MAX_WINDOWS * sizeof(int64_t) +
@@ -33,6 +31,12 @@ _Static_assert(sizeof(struct bucket_record) + LIMIT_MAX_WINDOWS * sizeof(int64_t
 static size_t record_size(size_t window_count, size_t key_length)
 {
     return sizeof(struct bucket_record) + window_count * sizeof(int64_t) + key_length;
+}
+
+size_t bucket_record_units(const struct bucket_record *record)
+{
+    return (record_size(record->window_count, record->key_length) + BUCKET_SLAB_UNIT - 1) /
+           BUCKET_SLAB_UNIT;
 }
 
 const char *bucket_record_key(const struct bucket_record *record)
@@ -83,7 +87,7 @@ void bucket_shard_clear(struct bucket_shard *shard)
     pthread_mutex_destroy(&shard->lock);
 }
 
-static struct bucket_place find_place(struct bucket_shard *shard, const struct bucket_key *key)
+struct bucket_place bucket_shard_place(struct bucket_shard *shard, const struct bucket_key *key)
 {
     struct bucket_place place = bucket_index_first(&shard->index, (uint32_t)key->hash);
 
@@ -100,7 +104,7 @@ static struct bucket_place find_place(struct bucket_shard *shard, const struct b
 
 struct bucket_record *bucket_shard_find(struct bucket_shard *shard, const struct bucket_key *key)
 {
-    struct bucket_place place = find_place(shard, key);
+    struct bucket_place place = bucket_shard_place(shard, key);
 
     return place.array != NULL ? bucket_shard_at(shard, place) : NULL;
 }
@@ -127,9 +131,15 @@ static void drop_place(struct bucket_shard *shard, struct bucket_place place)
     give_record(shard, reference);
 }
 
+void bucket_shard_evict(struct bucket_shard *shard, struct bucket_place place)
+{
+    drop_place(shard, place);
+    add_to(&shard->evicted, 1);
+}
+
 void bucket_shard_drop(struct bucket_shard *shard, const struct bucket_key *key)
 {
-    struct bucket_place place = find_place(shard, key);
+    struct bucket_place place = bucket_shard_place(shard, key);
 
     assert(place.array != NULL);
     drop_place(shard, place);
@@ -146,11 +156,9 @@ void bucket_shard_owe(struct bucket_shard *shard, struct bucket_record *record, 
         add_to(&shard->debts, was_owing ? (size_t)-1 : 1);
 }
 
-/*
- * The largest part spent of any window, 0 = full. In floating point: it only ranks.
- */
-static float
-spent_part(const struct bucket_shard *shard, const struct bucket_record *record, int64_t now_ms)
+float bucket_shard_spent(const struct bucket_shard *shard,
+                         const struct bucket_record *record,
+                         int64_t now_ms)
 {
     const struct limit_policy *policy = &bucket_shapes_at(shard->shapes, record->shape)->policy;
     float largest = 0;
@@ -166,99 +174,6 @@ spent_part(const struct bucket_shard *shard, const struct bucket_record *record,
             largest = spent;
     }
     return largest;
-}
-
-static uint64_t next_random(struct bucket_shard *shard)
-{
-    shard->random ^= shard->random << 13;
-    shard->random ^= shard->random >> 7;
-    shard->random ^= shard->random << 17;
-    return shard->random;
-}
-
-/* A used place somewhere; array NULL if none was met soon enough. */
-static struct bucket_place sample_place(struct bucket_shard *shard)
-{
-    size_t slots = bucket_index_slots(&shard->index);
-    size_t number = (size_t)(next_random(shard) >> 11) % slots;
-
-    for (int i = 0; i < SAMPLE_PROBES; i++) {
-        struct bucket_place place = bucket_index_at(&shard->index, number);
-
-        if (bucket_place_is_used(place))
-            return place;
-        number = number + 1 < slots ? number + 1 : 0;
-    }
-    return (struct bucket_place){NULL, 0};
-}
-
-static size_t units_of(const struct bucket_record *record)
-{
-    return (record_size(record->window_count, record->key_length) + BUCKET_SLAB_UNIT - 1) /
-           BUCKET_SLAB_UNIT;
-}
-
-/* All records of the chunk of this place: room for records of another size. */
-static void evict_chunk(struct bucket_shard *shard, struct bucket_place place)
-{
-    uint32_t first = bucket_index_reference(place);
-    unsigned unit = 0;
-
-    for (;;) {
-        uint32_t reference = bucket_slab_next_in_chunk(&shard->slab, first, &unit);
-        const struct bucket_record *record;
-        struct bucket_key key;
-
-        if (reference == BUCKET_SLAB_NONE)
-            return;
-        record = bucket_slab_at(&shard->slab, reference);
-        key.data = bucket_record_key(record);
-        key.length = record->key_length;
-        key.hash = hash_bytes(shard->hash_key, key.data, key.length);
-        bucket_shard_drop(shard, &key);
-        add_to(&shard->evicted, 1);
-    }
-}
-
-/*
- * Make room for a record of `units` (0 = any size, SIZE_MAX = whole chunks): of a sample, drop the
- * one that is nearest to full. If the sample has none of that size, the bytes must come from
- * another: its chunk goes.
- */
-static bool evict(struct bucket_shard *shard, size_t units, int64_t now_ms)
-{
-    struct bucket_place best = {NULL, 0};
-    struct bucket_place other = {NULL, 0};
-    float best_spent = 2;
-    float other_spent = 2;
-
-    for (int i = 0; i < SAMPLES; i++) {
-        struct bucket_place place = sample_place(shard);
-        const struct bucket_record *record;
-        float spent;
-
-        if (place.array == NULL)
-            continue;
-        record = bucket_shard_at(shard, place);
-        spent = spent_part(shard, record, now_ms);
-        if (units == 0 || units_of(record) == units) {
-            if (spent < best_spent) {
-                best = place;
-                best_spent = spent;
-            }
-        } else if (spent < other_spent) {
-            other = place;
-            other_spent = spent;
-        }
-    }
-    if (best.array != NULL) {
-        drop_place(shard, best);
-        add_to(&shard->evicted, 1);
-        return true;
-    }
-    if (other.array != NULL)
-        evict_chunk(shard, other);
-    return other.array != NULL;
 }
 
 static bool is_over(const struct bucket_shard *shard, size_t growth)
@@ -286,7 +201,8 @@ static uint32_t make_room(struct bucket_shard *shard, size_t size, int64_t now_m
             reference = bucket_slab_take(&shard->slab, size);
             break;
         }
-        if (!evict(shard, is_crowded && block == 0 ? 0 : units, now_ms))
+        if (!bucket_eviction_run(shard, is_crowded && block == 0 ? BUCKET_EVICTION_ANY : units,
+                                 now_ms))
             break;
     }
     note_bytes(shard);
@@ -311,7 +227,7 @@ static size_t drop_full(struct bucket_shard *shard, size_t *cursor, size_t slots
             continue;
         }
         record = bucket_shard_at(shard, place);
-        if (record->debt_tokens != 0 || spent_part(shard, record, now_ms) > 0) {
+        if (record->debt_tokens != 0 || bucket_shard_spent(shard, record, now_ms) > 0) {
             (*cursor)++;
             continue;
         }
@@ -433,8 +349,11 @@ size_t bucket_shard_sweep(struct bucket_shard *shard, size_t *cursor, size_t slo
     size_t dropped = drop_full(shard, cursor, slots, now_ms);
 
     bucket_index_step(&shard->index, (uint32_t)slots);
-    for (size_t i = 0; i < slots && is_over(shard, 0) && evict(shard, SIZE_MAX, now_ms); i++)
+    for (size_t i = 0; i < slots && is_over(shard, 0); i++) {
+        if (!bucket_eviction_run(shard, BUCKET_EVICTION_CHUNK, now_ms))
+            break;
         dropped++;
+    }
     note_bytes(shard);
     return dropped;
 }

@@ -69,6 +69,14 @@ struct bucket_record *bucket_shard_put(struct bucket_shard *shard,
                                        struct bucket_record *present,
                                        struct bucket_shape *shape,
                                        int64_t now_ms);
+/* Where the index has this key; array NULL = absent. */
+struct bucket_place bucket_shard_place(struct bucket_shard *shard, const struct bucket_key *key);
+/* Take the record at this place out, for another's sake. */
+void bucket_shard_evict(struct bucket_shard *shard, struct bucket_place place);
+/* The largest part spent of any window, 0 = full. In floating point: it only ranks. */
+float bucket_shard_spent(const struct bucket_shard *shard,
+                         const struct bucket_record *record,
+                         int64_t now_ms);
 /* Take the record of this key out. It must be there. */
 void bucket_shard_drop(struct bucket_shard *shard, const struct bucket_key *key);
 /* Change what stands in the ledger. */
@@ -91,3 +99,5 @@ size_t bucket_shard_sweep(struct bucket_shard *shard, size_t *cursor, size_t slo
 /* The record at a place of the index that is used. */
 struct bucket_record *bucket_shard_at(const struct bucket_shard *shard, struct bucket_place place);
 const char *bucket_record_key(const struct bucket_record *record);
+/* Its size in the slab. */
+size_t bucket_record_units(const struct bucket_record *record);

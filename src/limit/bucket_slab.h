@@ -57,3 +57,9 @@ static inline void *bucket_slab_at(const struct bucket_slab *slab, uint32_t refe
 {
     return slab->chunks[reference >> 8].memory + (size_t)(reference & 255) * BUCKET_SLAB_UNIT;
 }
+
+/* A number that all references into one chunk share; no chunk has BUCKET_SLAB_NONE. */
+static inline uint32_t bucket_slab_chunk_of(uint32_t reference)
+{
+    return reference >> 8;
+}
