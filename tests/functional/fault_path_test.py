@@ -6,7 +6,7 @@ import time
 
 from harness import cases, timeout
 from harness.clock_shift import ClockShift
-from harness.redis_load import AWAY, expect_redis, greeted, modes, sound, under_load
+from harness.redis_load import AWAY, expect_redis, greeted, sound, under_load
 from harness.redis_proxy import RedisProxy, ScriptedRedis, listen
 
 RUNS_LONG = True
@@ -17,7 +17,7 @@ def proxied(t, **options):
     proxy = RedisProxy(redis.port)
     t.defer(proxy.close)
     gateway, load = under_load(t, proxy.url, **options)
-    assert "redis" in modes(gateway.access())
+    load.settles()
     return redis, proxy, gateway, load
 
 
