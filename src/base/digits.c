@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Decimal digits without a loop over each: the length follows from the highest
- * bit, and digits leave in pairs from a table, because divisions are what a
- * number costs.
+ * bit, and digits leave in pairs from a table, four at a step, because divisions
+ * are what a number costs.
  */
 #include "kamiyo/base/digits.h"
 
@@ -48,25 +48,50 @@ size_t digits_count(uint64_t value)
     return count + (value >= powers[count]);
 }
 
-char *digits_write(char *out, uint64_t value)
+static void put_pair(char *out, uint32_t value)
 {
-    if (value < 10) {
-        *out = (char)('0' + value);
-        return out + 1;
+    memcpy(out, pairs + 2 * value, 2);
+}
+
+/* Below 10,000: what most numbers are, and what is left of the others. */
+static char *write_short(char *out, uint32_t value)
+{
+    uint32_t high = value / 100;
+
+    if (value < 100) {
+        put_pair(out, value);
+        return out + 2;
     }
+    if (high < 10) {
+        *out = (char)('0' + high);
+        put_pair(out + 1, value - high * 100);
+        return out + 3;
+    }
+    put_pair(out, high);
+    put_pair(out + 2, value - high * 100);
+    return out + 4;
+}
+
+char *digits_write_many(char *out, uint64_t value)
+{
+    if (value < 10000)
+        return write_short(out, (uint32_t)value);
     char *end = out + digits_count(value);
     char *at = end;
 
-    while (value >= 100) {
-        uint64_t rest = value / 100;
+    while (value >= 10000) {
+        uint64_t rest = value / 10000;
+        uint32_t four = (uint32_t)(value - rest * 10000);
+        uint32_t high = four / 100;
 
-        at -= 2;
-        memcpy(at, pairs + 2 * (value - rest * 100), 2);
+        at -= 4;
+        put_pair(at, high);
+        put_pair(at + 2, four - high * 100);
         value = rest;
     }
-    if (value >= 10)
-        memcpy(at - 2, pairs + 2 * value, 2);
+    if (value < 10)
+        *out = (char)('0' + value);
     else
-        at[-1] = (char)('0' + value);
+        (void)write_short(out, (uint32_t)value); /* ends where the last four begin */
     return end;
 }

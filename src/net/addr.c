@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "kamiyo/base/attributes.h"
+#include "kamiyo/base/digits.h"
 #include "kamiyo/base/text.h"
 
 #define IPV4_BYTES  4
@@ -442,21 +444,20 @@ static void append_ipv6(struct text *text, const uint8_t bytes[IPV6_BYTES])
     }
 }
 
-/* For each request: a byte's digits by two divisions, without asking for their number. */
+static char *put_ipv4(char *at, const uint8_t *bytes)
+{
+    for (int i = 0; i < IPV4_BYTES; i++) {
+        at = digits_write(at, bytes[i]);
+        *at++ = '.';
+    }
+    return at - 1;
+}
+
 static void append_ipv4(struct text *text, const uint8_t *bytes)
 {
     char out[sizeof("255.255.255.255")];
-    size_t length = 0;
 
-    for (int i = 0; i < IPV4_BYTES; i++) {
-        if (bytes[i] >= 100)
-            out[length++] = (char)('0' + bytes[i] / 100);
-        if (bytes[i] >= 10)
-            out[length++] = (char)('0' + bytes[i] / 10 % 10);
-        out[length++] = (char)('0' + bytes[i] % 10);
-        out[length++] = '.';
-    }
-    text_append(text, (struct slice){out, length - 1});
+    text_append(text, (struct slice){out, (size_t)(put_ipv4(out, bytes) - out)});
 }
 
 static void append_addr(struct text *text, const struct addr *addr)
@@ -481,6 +482,12 @@ size_t addr_format(const struct addr *addr, char out[ADDR_TEXT_SIZE])
 {
     struct text text;
 
+    if (LIKELY(addr->family == ADDR_IPV4)) { /* for each request */
+        char *end = put_ipv4(out, addr->bytes);
+
+        *end = '\0';
+        return (size_t)(end - out);
+    }
     text_init(&text, out, ADDR_TEXT_SIZE);
     append_addr(&text, addr);
     (void)text_terminate(&text); /* it fits: the size is that of the longest */

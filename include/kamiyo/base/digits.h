@@ -12,5 +12,11 @@
 
 /* How many digits digits_write writes: 1 to DIGITS_MAX. */
 size_t digits_count(uint64_t value);
+/* Numbers of two digits and more. */
+char *digits_write_many(char *out, uint64_t value);
 /* Write the number at `out`, without a terminator; returns what follows it. */
-char *digits_write(char *out, uint64_t value);
+static inline char *digits_write(char *out, uint64_t value)
+{
+    *out = (char)('0' + value);
+    return value < 10 ? out + 1 : digits_write_many(out, value);
+}
