@@ -7,6 +7,11 @@
 
 #include "kamiyo/base/mem.h"
 
+static uint64_t length_bit(struct slice name)
+{
+    return UINT64_C(1) << (name.length < 63 ? name.length : 63);
+}
+
 static struct name_slot *find_slot(const struct name_map *map, struct slice name, uint32_t hash)
 {
     size_t mask = map->slot_count - 1;
@@ -44,6 +49,7 @@ void name_map_clear(struct name_map *map)
     map->slots = NULL;
     map->slot_count = 0;
     map->count = 0;
+    map->lengths = 0;
 }
 
 uint32_t name_map_add(struct name_map *map, struct slice name, uint32_t value)
@@ -57,6 +63,7 @@ uint32_t name_map_add(struct name_map *map, struct slice name, uint32_t value)
     if (slot->value == 0) {
         *slot = (struct name_slot){.name = name, .hash = hash, .value = value + 1};
         map->count++;
+        map->lengths |= length_bit(name);
     }
     return slot->value - 1;
 }
@@ -65,7 +72,7 @@ bool name_map_find(const struct name_map *map, struct slice name, uint32_t *valu
 {
     const struct name_slot *slot;
 
-    if (map->count == 0)
+    if ((map->lengths & length_bit(name)) == 0) /* most names are not hashed at all */
         return false;
     slot = find_slot(map, name, (uint32_t)hash_bytes(&map->key, name.data, name.length));
     if (slot->value == 0)

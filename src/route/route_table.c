@@ -48,6 +48,7 @@ struct route_table {
     struct route_matcher *matcher;
     struct access_list allow;
     struct access_list deny;
+    bool lists_addrs; /* either has an address */
     struct slice *windows;
     size_t window_count;
     void **kept; /* all copies of texts and policies, freed together */
@@ -210,6 +211,7 @@ struct route_table *route_table_create(const struct route_table_options *options
     add_routes(table, options);
     add_list(table, &options->allow, &table->allow);
     add_list(table, &options->deny, &table->deny);
+    table->lists_addrs = options->allow.range_count > 0 || options->deny.range_count > 0;
     return table;
 }
 
@@ -305,6 +307,8 @@ bool route_refunds(const struct route_table *table, const struct route *route, i
 
 enum route_verdict route_table_judge_addr(const struct route_table *table, const struct addr *addr)
 {
+    if (!table->lists_addrs)
+        return ROUTE_NEITHER;
     if (addr_set_has(&table->deny.addrs, addr))
         return ROUTE_DENIED;
     return addr_set_has(&table->allow.addrs, addr) ? ROUTE_ALLOWED : ROUTE_NEITHER;

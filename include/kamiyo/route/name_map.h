@@ -25,6 +25,7 @@ struct name_map {
     struct name_slot *slots; /* NULL while empty */
     size_t slot_count;       /* a power of two, at most half full */
     size_t count;
+    uint64_t lengths; /* a bit for each length that some name has; the last for all longer ones */
 };
 
 void name_map_init(struct name_map *map);
