@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "kamiyo/base/text.h"
+#include "kamiyo/base/digits.h"
 #include "kamiyo/identity/forwarded.h"
 
 /* The longest entry that is looked at: an address in brackets with a zone and a port, or a rich
@@ -176,23 +176,24 @@ void client_ip_find(const struct client_ip_options *options,
 size_t
 client_ip_format_key(const struct client_ip_options *options, const struct addr *addr, char out[64])
 {
-    struct addr masked = *addr;
-    char text[ADDR_TEXT_SIZE];
-    struct text key;
+    const struct addr *shown = addr;
+    struct addr masked;
     int prefix = -1;
 
     if (addr->family == ADDR_IPV4 && options->ipv4_prefix < 32)
         prefix = options->ipv4_prefix;
     else if (addr->family == ADDR_IPV6 && options->ipv6_prefix < 128)
         prefix = options->ipv6_prefix;
-    if (prefix >= 0)
-        addr_mask(&masked, (unsigned)prefix);
-    text_init(&key, out, 64);
-    text_append(&key, SLICE("ip:"));
-    text_append(&key, (struct slice){text, addr_format(&masked, text)});
     if (prefix >= 0) {
-        text_append_char(&key, '/');
-        text_append_u64(&key, (uint64_t)prefix);
+        masked = *addr;
+        addr_mask(&masked, (unsigned)prefix);
+        shown = &masked;
     }
-    return key.length;
+    memcpy(out, "ip:", 3);
+    char *end = out + 3 + addr_format(shown, out + 3);
+    if (prefix >= 0) {
+        *end++ = '/';
+        end = digits_write(end, (uint64_t)prefix);
+    }
+    return (size_t)(end - out);
 }

@@ -7,17 +7,31 @@
 #include "kamiyo/identity/user_id.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "kamiyo/base/attributes.h"
 #include "kamiyo/base/text.h"
 #include "kamiyo/identity/digest.h"
 
 static const char hex_digits[] = "0123456789ABCDEF";
 
+/* A-Z a-z 0-9 . _ @ + = -, a bit for each ASCII byte. */
 static bool is_plain(char byte)
 {
-    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
-           (byte >= '0' && byte <= '9') || byte == '.' || byte == '_' || byte == '@' ||
-           byte == '+' || byte == '=' || byte == '-';
+    static const uint64_t bits[4] = {UINT64_C(0x23ff680000000000), UINT64_C(0x07fffffe87ffffff)};
+    unsigned char index = (unsigned char)byte;
+
+    return (bits[index / 64] >> index % 64 & 1) != 0;
+}
+
+/* The usual id has nothing to escape, and fits. */
+static bool is_plain_id(struct slice id)
+{
+    size_t at = 0;
+
+    while (at < id.length && is_plain(id.data[at]))
+        at++;
+    return at == id.length && id.length <= USER_ID_MAX_BYTES;
 }
 
 static void append_digest(struct text *text, struct slice id)
@@ -40,6 +54,8 @@ size_t user_id_format(struct slice id, char out[USER_ID_MAX_BYTES])
 {
     struct text text;
 
+    if (LIKELY(is_plain_id(id)))
+        return (size_t)(slice_put(out, id) - out);
     text_init(&text, out, USER_ID_MAX_BYTES);
     for (size_t i = 0; i < id.length && !text.overflow; i++) {
         unsigned char byte = (unsigned char)id.data[i];
