@@ -45,8 +45,10 @@ static bool is_secret_name(struct slice name)
     char decoded[16];
     size_t length = 0;
 
+    if (is_secret_word(name))
+        return true;
     if (slice_find(name, '%') == name.length)
-        return is_secret_word(name);
+        return false;
     for (size_t i = 0; i < name.length; i++) {
         char byte = name.data[i];
 
@@ -345,16 +347,21 @@ size_t access_line_format(enum access_log_format format,
                           char *out)
 {
     char masked[MAX_TARGET_BYTES];
-    struct access_record line = *record;
-    bool is_long = line.target.length > sizeof(masked) / 2;
+    struct slice target = record->target;
+    bool is_long = target.length > sizeof(masked) / 2;
     size_t length = 0;
 
     if (is_long) /* "key=" becomes "key=***": at most twice as long */
-        line.target.length = sizeof(masked) / 2;
-    line.target = access_line_mask(line.target, masked, sizeof(masked));
-    if (!is_long)
+        target.length = sizeof(masked) / 2;
+    target = access_line_mask(target, masked, sizeof(masked));
+    if (LIKELY(target.data == record->target.data && !is_long))
+        length = put_line(out, format, record, clock);
+    if (LIKELY(length > 0))
+        return length;
+    struct access_record line = *record;
+
+    line.target = target;
+    if (!is_long && target.data == masked)
         length = put_line(out, format, &line, clock);
-    if (length == 0)
-        length = put_cut_line(out, format, &line, clock);
-    return length;
+    return length > 0 ? length : put_cut_line(out, format, &line, clock);
 }
