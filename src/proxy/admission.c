@@ -39,17 +39,9 @@ static struct limit_query query_of(const struct exchange *exchange, int64_t cost
     };
 }
 
-struct lane *admission_lane(const struct exchange *exchange)
-{
-    struct lane_table *lanes = &exchange->proxy->lanes;
-    if (exchange->tier == NULL || exchange->routes != exchange->proxy->routes)
-        return NULL;
-    return lane_find(lanes, exchange->route, exchange->tier);
-}
-
 static void count_as(const struct exchange *exchange, struct slice mode, struct slice window)
 {
-    struct lane *lane = admission_lane(exchange);
+    struct lane *lane = exchange_lane(exchange);
     if (LIKELY(lane != NULL))
         lane_count_decision(lane, exchange->verdict, mode, window);
     else
@@ -150,6 +142,8 @@ static void judge(struct exchange *exchange)
     bool is_user = identity->kind == IDENTITY_USER;
     exchange->tier =
         route_table_tier(routes, (struct slice){identity->tier, identity->tier_length}, is_user);
+    if (LIKELY(exchange->routes == exchange->proxy->routes))
+        exchange->lane = lane_find(&exchange->proxy->lanes, exchange->route, exchange->tier);
     if (identity->has_spent_failures) {
         exchange->verdict = LANE_DENIED;
         count_without_bucket(exchange, SLICE("failures"));

@@ -24,7 +24,7 @@ struct slice answer_limit_fields(struct exchange *exchange, char memory[LIMIT_FI
 {
     const struct limit_decision *decision = &exchange->decision;
     struct proxy *proxy = exchange->proxy;
-    struct lane *lane = admission_lane(exchange);
+    struct lane *lane = exchange_lane(exchange);
     int64_t wall_ms = loop_wall_ms(proxy->loop);
     struct text text;
     if (!exchange->is_limited || decision->window_count == 0)
@@ -143,7 +143,7 @@ static void add_quota(const struct exchange *exchange, struct reply *reply)
 {
     const struct limit_decision *decision = &exchange->decision;
     const struct limit_level *level = &decision->levels[decision->binding];
-    struct lane *lane = admission_lane(exchange);
+    struct lane *lane = exchange_lane(exchange);
     reply->limit = level->capacity;
     reply->remaining = level->remaining;
     reply->wait_ms = decision->wait_ms;

@@ -216,6 +216,7 @@ struct exchange {
     const struct route_tier *tier;
     const struct limit_policy *policy;
     enum lane_verdict verdict;
+    struct lane *lane; /* set with `tier`; read by exchange_lane */
     struct identity_call *identity_call;
     struct limiter_call *limit_call;
     struct upstream_pool_call *pool_call;
@@ -270,9 +271,13 @@ void exchange_release_upstream(struct exchange *exchange, enum upstream_release 
 /* Write the upstream's head into the memo while the request's head is still there. */
 void exchange_keep_head(struct exchange *exchange);
 
-/* admission.c */
 /* The exchange's lane; NULL = none: refused before its tier was known, or begun before a reload. */
-struct lane *admission_lane(const struct exchange *exchange);
+static inline struct lane *exchange_lane(const struct exchange *exchange)
+{
+    return exchange->routes == exchange->proxy->routes ? exchange->lane : NULL;
+}
+
+/* admission.c */
 void admission_begin(struct exchange *exchange);
 void admission_cancel(struct exchange *exchange);
 /* After the final status: cost_from, refund. */

@@ -31,7 +31,7 @@ static int64_t upstream_us(const struct exchange *exchange)
 static void count(struct exchange *exchange, int64_t duration_us)
 {
     struct metrics_shard *metrics = exchange->proxy->parts.metrics;
-    struct lane *lane = admission_lane(exchange);
+    struct lane *lane = exchange_lane(exchange);
     if (LIKELY(lane != NULL))
         lane_count_request(lane, exchange->status);
     else
