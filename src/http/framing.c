@@ -80,6 +80,10 @@ read_connection(struct http_head *head, struct slice list, struct connection_opt
 {
     struct slice part;
 
+    if (slice_equal_ignore_case(list, SLICE("keep-alive"))) { /* alone, as nearly always */
+        options->has_keep_alive = true;
+        return true;
+    }
     while (slice_cut(&list, ',', &part)) {
         struct slice option = slice_trim(part);
 

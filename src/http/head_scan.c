@@ -34,16 +34,12 @@ static byte_block is_plain(byte_block part)
     return letters | digits | (byte_block)(part == block_of('-'));
 }
 
-/* The first byte from `at` on that is a control or DEL, or `end`. */
-static size_t scan_printable(const char *bytes, size_t at, size_t end)
+/* scan_printable for what is longer than a block: two at a step. */
+static size_t scan_long(const char *bytes, size_t at, size_t end)
 {
-    unsigned found = block_mask(is_control(block_near(bytes, at, end))) >> block_skip(at, end);
+    unsigned found;
 
-    if (LIKELY(found != 0))
-        return at + (size_t)__builtin_ctz(found);
-    /* A long value: two blocks at a step. */
-    for (at = at + BLOCK_BYTES < end ? at + BLOCK_BYTES : end; end - at >= 2 * BLOCK_BYTES;
-         at += 2 * BLOCK_BYTES) {
+    for (; end - at >= 2 * BLOCK_BYTES; at += 2 * BLOCK_BYTES) {
         byte_block first = is_control(block_load(bytes + at));
         byte_block second = is_control(block_load(bytes + at + BLOCK_BYTES));
 
@@ -56,6 +52,19 @@ static size_t scan_printable(const char *bytes, size_t at, size_t end)
             return at + (size_t)__builtin_ctz(found);
     }
     return end;
+}
+
+/* The first byte from `at` on that is a control or DEL, or `end`. */
+static inline size_t scan_printable(const char *bytes, size_t at, size_t end)
+{
+    unsigned found;
+
+    if (UNLIKELY(end - at < BLOCK_BYTES))
+        return scan_long(bytes, at, end);
+    found = block_mask(is_control(block_load(bytes + at)));
+    if (LIKELY(found != 0))
+        return at + (size_t)__builtin_ctz(found);
+    return scan_long(bytes, at + BLOCK_BYTES, end);
 }
 
 /* The first byte from `at` on that cannot stand in a target, or `end`; see HTTP_BYTE_TARGET. */

@@ -388,8 +388,10 @@ static enum http_parser_status feed(struct http_parser *parser,
     if (parser->parsed == 0) { /* llhttp has seen nothing of this head yet, and need not */
         size_t start = parser->is_response ? scan_status_line(bytes, end) : parser->scanned;
 
-        if (read_usual(parser, bytes, start, end, head, consumed))
+        if (read_usual(parser, bytes, start, end, head, consumed)) {
+            parser->scanned = start;
             return HTTP_PARSER_HEAD;
+        }
         llhttp_init(&parser->llhttp, parser->is_response ? HTTP_RESPONSE : HTTP_REQUEST, &settings);
         if (!parser->is_response)
             stand_in_for_line(parser, bytes);
@@ -472,11 +474,13 @@ enum http_parser_status http_parser_request(struct http_parser *parser,
 }
 
 /* "HTTP/1.x NNN" and then " reason" or nothing, which llhttp reads with RTSP and other versions
- * besides. */
-static struct http_verdict
-read_status_line(const char *bytes, size_t length, struct http_response_head *head)
+ * besides. With the line's length, if it was found usual: then its bytes are printable. */
+static struct http_verdict read_status_line(const char *bytes,
+                                            size_t length,
+                                            size_t line_length,
+                                            struct http_response_head *head)
 {
-    const char *line_end = memchr(bytes, '\r', length);
+    const char *line_end = line_length > 0 ? bytes + line_length - 2 : memchr(bytes, '\r', length);
 
     if (line_end == NULL || line_end - bytes < 12 || memcmp(bytes, "HTTP/1.", 7) != 0 ||
         bytes[7] > '1')
@@ -487,7 +491,7 @@ read_status_line(const char *bytes, size_t length, struct http_response_head *he
     head->reason = (struct slice){line_end, 0};
     if (line_end - bytes > 13)
         head->reason = (struct slice){bytes + 13, (size_t)(line_end - bytes) - 13};
-    if (!http_bytes_are(head->reason, HTTP_BYTE_VALUE))
+    if (line_length == 0 && !http_bytes_are(head->reason, HTTP_BYTE_VALUE))
         return (struct http_verdict){502, "a control byte in the reason phrase"};
     return HTTP_VERDICT_OK;
 }
@@ -509,7 +513,7 @@ enum http_parser_status http_parser_response(struct http_parser *parser,
     if (status != HTTP_PARSER_HEAD)
         return status;
     head->head.bytes = (struct slice){bytes, head_length};
-    verdict = read_status_line(bytes, head_length, head);
+    verdict = read_status_line(bytes, head_length, parser->scanned, head);
     if (verdict.status == 0)
         verdict = http_fields_resolve(&head->head);
     if (verdict.status == 0)

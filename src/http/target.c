@@ -14,6 +14,17 @@ static struct http_verdict refuse(const char *reason)
     return (struct http_verdict){400, reason};
 }
 
+/* The length of the part before a colon or the end, for plain names without "%", as nearly all; 0 =
+ * look closer. */
+static size_t plain_name_length(struct slice text)
+{
+    size_t at = 0;
+
+    while (at < text.length && text.data[at] != '%' && http_byte_is(text.data[at], HTTP_BYTE_HOST))
+        at++;
+    return at == text.length || text.data[at] == ':' ? at : 0;
+}
+
 /* "%" only before two hexadecimal digits; no empty name. */
 static bool is_host_name(struct slice name)
 {
@@ -62,10 +73,13 @@ bool http_is_authority(struct slice text)
             return false;
         rest = (struct slice){text.data + end + 1, text.length - end - 1};
     } else {
-        size_t end = slice_find(text, ':');
+        size_t end = plain_name_length(text);
 
-        if (!is_host_name((struct slice){text.data, end}))
-            return false;
+        if (end == 0) {
+            end = slice_find(text, ':');
+            if (!is_host_name((struct slice){text.data, end}))
+                return false;
+        }
         rest = (struct slice){text.data + end, text.length - end};
     }
     if (rest.length == 0)

@@ -35,7 +35,7 @@ static void put(struct text *out, struct slice bytes)
 }
 
 /* `name` is a literal with its colon and space: a few stores. */
-static inline void put_line(struct text *out, struct slice name, struct slice value)
+static ALWAYS_INLINE void put_line(struct text *out, struct slice name, struct slice value)
 {
     put(out, name);
     put(out, value);

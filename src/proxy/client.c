@@ -229,12 +229,31 @@ static bool begin_request(struct client *client, char **bytes, size_t *length)
     return true;
 }
 
+static void set_peer(struct client *client, const struct addr *peer)
+{
+    char text[ADDR_TEXT_SIZE];
+    client->peer = *peer;
+    client->peer_text_length = 0;
+    if (peer->family != ADDR_IPV4)
+        return;
+    client->peer_text_length = (uint8_t)addr_format(peer, text);
+    memcpy(client->peer_text, text, client->peer_text_length);
+}
+
+struct slice client_peer_text(const struct client *client, char memory[ADDR_TEXT_SIZE])
+{
+    if (client->peer_text_length > 0)
+        return (struct slice){client->peer_text, client->peer_text_length};
+    return (struct slice){memory, addr_format(&client->peer, memory)};
+}
+
 /* PROXY protocol: the first bytes of the connection name its true source. False: more is needed, or
  * it is closed. */
 static bool take_proxy_header(struct client *client, char **bytes, size_t *length)
 {
+    struct addr source = client->peer;
     size_t consumed = 0;
-    switch (proxy_protocol_parse(*bytes, *length, &client->peer, &consumed)) {
+    switch (proxy_protocol_parse(*bytes, *length, &source, &consumed)) {
     case PROXY_PROTOCOL_MORE:
         await_rest_of_head(client);
         return false;
@@ -247,6 +266,7 @@ static bool take_proxy_header(struct client *client, char **bytes, size_t *lengt
     *bytes += consumed;
     *length -= consumed;
     client->awaits_proxy_header = false;
+    set_peer(client, &source);
     client->phase = CLIENT_WAITING;
     return true;
 }
@@ -452,7 +472,7 @@ client_create(struct proxy *proxy, int fd, const struct addr *peer, bool awaits_
     struct client *client = mem_pool_take(&proxy->clients);
     memset(client, 0, sizeof(*client));
     client->proxy = proxy;
-    client->peer = *peer;
+    set_peer(client, peer);
     client->awaits_proxy_header = awaits_proxy_header;
     loop_timer_init(&client->timer, on_timeout, client);
     loop_task_init(&client->later_task, run_later, client);

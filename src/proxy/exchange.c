@@ -103,11 +103,16 @@ static struct slice remember(struct text *memo, struct slice bytes)
 
 static struct slice remember_id(struct exchange *exchange, struct text *memo, struct slice given)
 {
-    char made[REQUEST_ID_MADE_BYTES];
+    struct slice made = {memo->data + memo->length, REQUEST_ID_MADE_BYTES};
     if (request_id_is_valid(given))
         return remember(memo, given);
-    request_id_make(&exchange->proxy->ids, made);
-    return remember(memo, (struct slice){made, sizeof(made)});
+    if (memo->capacity - memo->length < made.length) {
+        memo->overflow = true;
+        return (struct slice){NULL, 0};
+    }
+    request_id_make(&exchange->proxy->ids, memo->data + memo->length);
+    memo->length += made.length;
+    return made;
 }
 
 /* The Upgrade that this request may turn into a tunnel; h2c would carry requests that nobody
@@ -130,9 +135,11 @@ static struct slice wanted_upgrade(const struct http_request_head *request)
 static bool accepts_problem_json(const struct http_request_head *request)
 {
     struct slice accept = http_head_find(&request->head, HTTP_FIELD_ACCEPT);
-    struct slice wanted = SLICE("application/problem+json");
-    for (size_t i = 0; accept.length >= wanted.length && i <= accept.length - wanted.length; i++)
-        if (slice_equal_ignore_case((struct slice){accept.data + i, wanted.length}, wanted))
+    const struct slice before = SLICE("application/problem"), after = SLICE("+json");
+    for (size_t i = slice_find(accept, '+'); i + after.length <= accept.length; i++)
+        if (accept.data[i] == '+' && i >= before.length &&
+            slice_equal_letters(accept.data + i, after.data, after.length) &&
+            slice_equal_letters(accept.data + i - before.length, before.data, before.length))
             return true;
     return false;
 }
@@ -145,9 +152,7 @@ static void keep_request(struct exchange *exchange, const struct http_request_he
     exchange->method = remember(&memo, request->method);
     exchange->target = remember(&memo, request->target);
     exchange->user_agent = remember(&memo, http_head_find(head, HTTP_FIELD_USER_AGENT));
-    const struct http_field *referer = http_head_find_name(head, SLICE("Referer"));
-    if (referer != NULL)
-        exchange->referer = remember(&memo, referer->value);
+    exchange->referer = remember(&memo, http_head_find(head, HTTP_FIELD_REFERER));
     exchange->origin = remember(&memo, http_head_find(head, HTTP_FIELD_ORIGIN));
     exchange->upgrade = remember(&memo, wanted_upgrade(request));
     exchange->request_id =
@@ -168,11 +173,10 @@ void exchange_keep_head(struct exchange *exchange)
     struct proxy *proxy = exchange->proxy;
     if (exchange->upstream_head.length > 0 || exchange->request == NULL)
         return;
-    char peer[ADDR_TEXT_SIZE];
-    size_t peer_length = addr_format(&exchange->client->peer, peer);
+    char address[ADDR_TEXT_SIZE];
     const struct http_forwarding forwarding = {
         .is_peer_trusted = exchange->client_ip.is_peer_trusted,
-        .peer = {peer, peer_length},
+        .peer = client_peer_text(exchange->client, address),
         .scheme = SLICE("http"),
         .request_id = exchange->request_id,
         .tunnel = exchange->upgrade,

@@ -114,6 +114,8 @@ struct client {
     struct loop_task later_task; /* goes on with pipelined requests; frees a closed client */
     LIST_ENTRY(client) entry;
     struct addr peer;
+    char peer_text[sizeof("255.255.255.255")]; /* not terminated; see client_peer_text */
+    uint8_t peer_text_length;
     uint64_t written_at_check; /* after the client's end: what it had taken when last looked at */
     uint32_t linger_bytes;
     enum client_phase phase;
@@ -143,6 +145,8 @@ void client_close(struct client *client); /* at once; ends an exchange under way
 void client_exchange_done(struct client *client, enum client_fate fate, bool has_unread);
 /* The exchange can take bytes again: give it what waits, and read on. */
 void client_feed(struct client *client);
+/* The peer's address. Of IPv4 the client keeps the text; any other is written to `memory`. */
+struct slice client_peer_text(const struct client *client, char memory[ADDR_TEXT_SIZE]);
 /* What has been read of the client and not consumed: the present request's body, or part of it. */
 struct slice client_unread(const struct client *client);
 /* The client has ended its side: it stays as long as it takes what is sent. */

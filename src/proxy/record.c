@@ -44,6 +44,15 @@ static void count(struct exchange *exchange, int64_t duration_us)
         metrics_observe_us(metrics, METRICS_UPSTREAM_SECONDS, upstream_us(exchange));
 }
 
+/* Who is meant to be the client: as a rule the peer, whose text is there. */
+static struct slice client_text(const struct exchange *exchange, char memory[ADDR_TEXT_SIZE])
+{
+    const struct client *client = exchange->client;
+    if (exchange->route == NULL || addr_equal(&exchange->client_ip.addr, &client->peer))
+        return client_peer_text(client, memory);
+    return (struct slice){memory, addr_format(&exchange->client_ip.addr, memory)};
+}
+
 void record_write(struct exchange *exchange)
 {
     char address[ADDR_TEXT_SIZE];
@@ -57,13 +66,10 @@ void record_write(struct exchange *exchange)
         return;
 
     bool has_window = exchange->is_limited && exchange->decision.window_count > 0;
-    const struct addr *client =
-        exchange->route != NULL ? &exchange->client_ip.addr : &exchange->client->peer;
-    size_t address_length = addr_format(client, address);
     const struct access_record record = {
         .wall_us = exchange->began_wall_us,
         .request_id = exchange->request_id,
-        .client_ip = {address, address_length},
+        .client_ip = client_text(exchange, address),
         .method = exchange->method,
         .target = exchange->target,
         .minor_version = exchange->minor_version,

@@ -16,6 +16,8 @@
 /* Branch hints for the data path. */
 #define LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+/* Inline also where the compiler thinks it long: with constant arguments little is left of it. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 /* Number of elements of an array (not of a pointer). */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 /* The struct of type `type` whose member `member` is at `pointer`. */

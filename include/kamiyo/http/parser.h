@@ -62,9 +62,10 @@ struct http_parser_field {
 struct http_parser {
     llhttp_t llhttp;
     const struct http_limits *limits;
-    const char *base;                 /* the bytes, during a call only */
-    size_t scanned;                   /* how far the request line has been looked at */
-    size_t parsed;                    /* how much llhttp has taken */
+    const char *base; /* the bytes, during a call only */
+    size_t scanned;   /* how far the request line has been looked at; of a response, where a usual
+                         status line ends, or 0 */
+    size_t parsed;    /* how much llhttp has taken */
     struct http_parser_field *fields; /* max_fields of them, the caller's */
     size_t field_count;
     struct http_parser_span method; /* requests */
