@@ -304,6 +304,10 @@ bool bucket_table_is_denied(struct bucket_table *table,
     if (record != NULL && record->shape != shape->index)
         record->denied_until_ms = 0;
     if (record != NULL && record->denied_until_ms > now_ms && cost >= record->denied_cost) {
+        /* Its milliseconds begin when Redis's do not: one less may have passed there. The wait that
+         * is told must be enough for both. */
+        if (record->time_ms < now_ms)
+            now_ms--;
         bucket_shard_load(shard, record, shape, now_ms, buckets);
         for (size_t i = 0; i < shape->policy.window_count; i++) {
             bucket_refill(&buckets[i], &shape->policy.windows[i], now_ms);

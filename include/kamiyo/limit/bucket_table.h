@@ -114,8 +114,11 @@ void bucket_table_mirror(struct bucket_table *table,
                          struct bucket_shape *shape,
                          const struct bucket_mirror *mirror,
                          int64_t now_ms);
-/* Whether a denial of at most this cost is remembered; then *decision says so, but for its mode.
- * Forgets it when the shape differs. */
+/*
+ * Whether a denial of at most this cost is remembered; then *decision says so, but for its mode.
+ * Forgets it when the shape differs. The wait is never less than Redis would say, and at most 1 ms
+ * more.
+ */
 bool bucket_table_is_denied(struct bucket_table *table,
                             const struct bucket_key *key,
                             const struct bucket_shape *shape,

@@ -116,9 +116,14 @@ static void test_mirrors_and_remembers_denials(void **state)
     mirror.denied_until_ms = TABLE_START + 990;
     bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10);
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 3, TABLE_START + 20, &decision));
+    assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 10, &decision));
+    assert_int_equal(decision.wait_ms, 6000);
+    assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 11, &decision));
+    assert_int_equal(decision.wait_ms, 6000);
     assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 20, &decision));
     assert_int_equal(decision.outcome, LIMIT_DENIED);
-    assert_int_equal(decision.wait_ms, 5990);
+    assert_int_equal(decision.wait_ms,
+                     5991); /* of these 10 ms, 9 have passed in Redis for certain */
     assert_int_equal(decision.levels[0].remaining, 3);
     assert_true(bucket_table_is_denied(f.table, &key, f.shape, 5, TABLE_START + 989, &decision));
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 5, TABLE_START + 990, &decision));
