@@ -7,7 +7,8 @@
 -- KEYS     layout window: one hash for each window; layout identity: one hash for all
 -- ARGV[1]  MessagePack: deadline on Redis's clock in ms (later than that nothing is done); what to do: 0 take from
 --          all windows or from none, 1 take whatever is there (negative gives back), 2 look; tokens; then for each
---          window P, L, capacity in units, period in ms, the burst as text; in layout identity also its three fields
+--          window P, L, capacity in units, period in ms, the burst as text; then, in layout identity, the names of
+--          each window's three fields
 --
 -- Reply, integers only: {status, now in ms, the level of each window in units}, and when a bucket's
 -- time lies ahead of now, as many more: by how many ms.
@@ -17,9 +18,9 @@
 -- ever compared with such. Numbers leave as %.17g and %.3f, for tostring gives 14 digits.
 -- Effects are replicated and not the script (the default since Redis 5), so TIME before a write is fine.
 --
--- What costs: a call of Redis 1 us, an argument or an element of a table 0.1 us, a number from text or a short
--- pattern 0.1 to 0.2 us, a number to text 0.3 us. Hence one packed argument, arithmetic on text that a pattern has
--- passed, and a short way for what this script has written itself: three lines for most windows of most calls.
+-- What costs (`./dev bench script`): a call of Redis 0.3 us, with a table to answer 0.6 to 0.9; a number to text, an
+-- argument or a table 0.2; a number from text, or a pattern, 0.1. Hence one packed argument, arithmetic on text that
+-- a pattern has passed, and a short way for what this script wrote itself, which is most windows of most calls.
 local read, find = redis.pcall, string.find
 local MOST = 1125899906842624 -- 2^50
 
@@ -28,25 +29,21 @@ local time = read('TIME')
 local seconds, micros = time[1], time[2]
 local now = micros / 1000
 now = seconds * 1000 + now - now % 1
-
-local count, stride = #keys, 5 -- of `set` for each window, behind the first three
-local together = #set > 3 + 5 * count
-if together then count, stride = (#set - 3) / 8, 8 end
 local deadline, action, cost = set[1], set[2], set[3]
 if now > deadline then return {2, now} end
 
-local hash -- the fields of one window; together: of all, three each
+local count = #keys
+local names = 4 + 5 * count -- where the names of fields stand in `set`, if any do
+local together = #set >= names
 if together then
-  local fields = {}
-  for i = 1, count do
-    local at = i * 8
-    fields[i * 3 - 2], fields[i * 3 - 1], fields[i * 3] = set[at + 1], set[at + 2], set[at + 3]
-  end
-  hash = read('HMGET', keys[1], unpack(fields))
+  count = (#set - 3) / 8
+  names = 4 + 5 * count
 end
 
+local hash -- the fields of one window; together: of all, three each
+if together then hash = read('HMGET', keys[1], unpack(set, names)) end
 local reply = count == 3 and {1, now, 0, 0, 0} or count == 2 and {1, now, 0, 0} or {1, now} -- so that it seldom grows
-local allowed, found, ahead, changed, stuck = true, false, nil, nil, nil
+local allowed, new, ahead, changed, stuck = true, 0, nil, nil, nil
 local known, elapsed -- a last_refill and how long it is ago: the windows of one identity mostly share it
 local at = 4
 for i = 1, count do
@@ -58,18 +55,18 @@ for i = 1, count do
     hash = read('HMGET', keys[i], 'tokens', 'last_refill', 'capacity')
     tokens, last, capacity = hash[1], hash[2], hash[3]
   end
-  if last and last ~= known and #last <= 40 and find(last, '^%d+%.%d%d%d$') then -- as %.3f writes it
+  if last ~= known and last and #last <= 40 and find(last, '^%d+%.%d%d%d$') then -- as %.3f writes it
     local ms = last * 1000 + 0.5
-    known, elapsed = last, now - ms + ms % 1
+    ms = ms - ms % 1
+    if ms <= now then known, elapsed = last, now - ms end
   end
 
   local level
-  if capacity == burst and last == known and elapsed >= 0 and tokens and #tokens <= 40
+  if last == known and capacity == burst and tokens and #tokens <= 40
       and (tokens == '0' or find(tokens, '^%d+%.?%d+$') or find(tokens, '^%d$')) then
     level = tokens * units + 0.5
     level = level - level % 1 + elapsed * speed
     if level > full then level = full end
-    found = true
   elseif tokens or last then
     -- Another writer's text, another limit, a debt, or a time ahead.
     -- nil unless text is -?digits[.digits][e[+-]digits], finite and at most 40 bytes: tonumber takes nan, inf, 0x10.
@@ -80,50 +77,45 @@ for i = 1, count do
         if finite - finite == 0 then return finite end
       end
     end
-    local present = full / units
-    local stored, gone = capacity and decimal(capacity) or not capacity and present, elapsed
-    if last ~= known then -- finer, or before 1970: rounded up
-      gone = decimal(last)
-      gone = gone and now - math.ceil(gone * 1000)
-    end
+    local present, stored, ms = full / units, nil, decimal(last)
     level = decimal(tokens)
-    if not (level and gone and stored) then return {3, now, i} end
-    level = level * units + 0.5
-    level = level - level % 1
+    if capacity then stored = decimal(capacity) else stored = present end
+    if not (level and ms and stored) then return {3, now, i} end
+    ms = find(last, '^%d+%.%d%d%d$') and math.floor(ms * 1000 + 0.5) or math.ceil(ms * 1000) -- finer: rounded up
+    level = math.floor(level * units + 0.5)
     if level > MOST then level = MOST elseif level < -MOST then level = -MOST end
     level = level + (present - stored) * units
     if level < -MOST then level = -MOST elseif level > full then level = full end
-    if gone > 0 then
-      level = level + gone * speed
+    if ms < now then
+      level = level + (now - ms) * speed
       if level > full then level = full end
-    elseif gone < 0 and -gone <= set[at + 3] then
+    elseif ms > now and ms - now <= set[at + 3] then
       ahead = ahead or {}
-      ahead[i] = -gone
+      ahead[i] = ms - now
     end
     if capacity ~= burst then
       changed = changed or {}
       changed[i] = 'limit'
     end
-    found = true
   elseif hash.err then
     return find(hash.err, '^WRONGTYPE') and {3, now, i} or hash
   else
-    level = full
+    level, new = full, new + 1
     changed = changed or {}
     changed[i] = 'new'
   end
   reply[i + 2] = level
 
-  local lacking = cost * units - level
-  if lacking > 0 then
+  local need = cost * units
+  if level < need then
     allowed = false
     -- Longer than the window: what no admission heals in time (below), this denial does.
-    if lacking > speed * set[at + 3] then
+    if need - level > speed * set[at + 3] then
       stuck = stuck or {}
       stuck[i] = true
     end
   end
-  at = at + stride
+  at = at + 5
 end
 if not allowed and action ~= 1 then reply[1] = 0 end
 
@@ -157,10 +149,10 @@ if charge or stuck and action == 0 then
       if life > key_life then key_life = life end
       if rest > key_rest then key_rest = rest end
       if charge and (novelty ~= 'new' or level < full) then
-        local n = #fields
-        fields[n + 1], fields[n + 2] = set[at + 5], format('%.17g', level / units)
-        fields[n + 3], fields[n + 4] = set[at + 6], text
-        if novelty then fields[n + 5], fields[n + 6] = set[at + 7], set[at + 4] end
+        local n, name = #fields, names + i * 3 - 3
+        fields[n + 1], fields[n + 2] = set[name], format('%.17g', level / units)
+        fields[n + 3], fields[n + 4] = set[name + 1], text
+        if novelty then fields[n + 5], fields[n + 6] = set[name + 2], set[at + 4] end
       end
     elseif not charge then
       if stuck[i] and call('PTTL', key) == -1 then call('EXPIRE', key, math.ceil(life / 1000)) end
@@ -171,11 +163,11 @@ if charge or stuck and action == 0 then
       call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text, 'capacity', set[at + 4])
       call('EXPIRE', key, math.ceil(life / 1000))
     end
-    at = at + stride
+    at = at + 5
   end
   if together and (not charge or fields[1]) then
     if fields[1] then call('HSET', keys[1], unpack(fields)) end
-    local left = found and call('PTTL', keys[1]) or -1
+    local left = new < count and call('PTTL', keys[1]) or -1
     if left == -1 or charge and left < key_rest then call('EXPIRE', keys[1], math.ceil(key_life / 1000)) end
   end
 end

@@ -63,18 +63,19 @@ size_t bucket_script_argument(const struct limit_policy *policy,
     append_number(&text, tokens);
     for (size_t i = 0; i < policy->window_count; i++) {
         const struct limit_window *window = &policy->windows[i];
-        struct slice name = slice_of(window->name);
 
         append_number(&text, window->units_per_token);
         append_number(&text, window->units_per_ms);
         append_number(&text, window->capacity_units);
         append_number(&text, window->period_ms);
         append_burst(&text, window);
-        if (layout == LIMIT_LAYOUT_IDENTITY) {
-            append_field(&text, name, SLICE("tokens"));
-            append_field(&text, name, SLICE("last_refill"));
-            append_field(&text, name, SLICE("capacity"));
-        }
+    }
+    for (size_t i = 0; layout == LIMIT_LAYOUT_IDENTITY && i < policy->window_count; i++) {
+        struct slice name = slice_of(policy->windows[i].name);
+
+        append_field(&text, name, SLICE("tokens"));
+        append_field(&text, name, SLICE("last_refill"));
+        append_field(&text, name, SLICE("capacity"));
     }
     assert(!text.overflow);
     return text.length;

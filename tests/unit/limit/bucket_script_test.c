@@ -102,20 +102,91 @@ static struct script_reply run_script(const struct twin *twin,
     return script_command(arguments, count);
 }
 
-/* Move what is stored by `ms` into the past. */
+static void set_field(const struct twin *twin, size_t window, const char *name, const char *text)
+{
+    char key[64];
+    char field[64];
+
+    key_text(twin, window, key);
+    field_text(twin, window, name, field);
+    if (text == NULL)
+        (void)script_text("HDEL %s %s", key, field);
+    else
+        (void)script_text("HSET %s %s %s", key, field, text);
+}
+
+/* Move what one window has stored by `ms` into the past. */
+static void pass_time_of(struct twin *twin, size_t window, int64_t ms)
+{
+    struct bucket *bucket = &twin->buckets[window];
+    char text[32];
+
+    if (!twin->is_known[window])
+        return;
+    bucket->time_ms -= ms;
+    snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, bucket->time_ms / 1000,
+             bucket->time_ms % 1000);
+    set_field(twin, window, "last_refill", text);
+}
+
 static void pass_time(struct twin *twin, int64_t ms)
 {
+    for (size_t i = 0; i < twin->policy.window_count; i++)
+        pass_time_of(twin, i, ms);
+}
+
+/* The same numbers as another program might write them, for a part of the windows. */
+static void spell_otherwise(const struct twin *twin)
+{
     for (size_t i = 0; i < twin->policy.window_count; i++) {
-        char key[64];
-        char field[64];
+        const struct limit_window *window = &twin->policy.windows[i];
+        char text[64];
 
         if (!twin->is_known[i])
             continue;
-        twin->buckets[i].time_ms -= ms;
+        switch (random_below(4)) {
+        case 0:
+            snprintf(text, sizeof(text), "%.16e",
+                     (double)twin->buckets[i].level / (double)window->units_per_token);
+            set_field(twin, i, "tokens", text);
+            break;
+        case 1:
+            snprintf(text, sizeof(text), "%" PRId64 ".00", window->burst);
+            set_field(twin, i, "capacity", text);
+            break;
+        case 2:
+            set_field(twin, i, "capacity", NULL);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* What an admission leaves behind is spelled as contract section 4 says, to the last digit. */
+static void check_spelling(const struct twin *twin)
+{
+    for (size_t i = 0; i < twin->policy.window_count; i++) {
+        const struct limit_window *window = &twin->policy.windows[i];
+        const struct bucket *bucket = &twin->buckets[i];
+        char key[64];
+        char field[64];
+        char text[64];
+
+        if (!twin->is_known[i])
+            continue;
         key_text(twin, i, key);
+        field_text(twin, i, "tokens", field);
+        snprintf(text, sizeof(text), "%.17g",
+                 (double)bucket->level / (double)window->units_per_token);
+        assert_string_equal(script_text("HGET %s %s", key, field).text, text);
         field_text(twin, i, "last_refill", field);
-        (void)script_text("HSET %s %s %" PRId64 ".%03" PRId64, key, field,
-                          twin->buckets[i].time_ms / 1000, twin->buckets[i].time_ms % 1000);
+        snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, bucket->time_ms / 1000,
+                 bucket->time_ms % 1000);
+        assert_string_equal(script_text("HGET %s %s", key, field).text, text);
+        field_text(twin, i, "capacity", field);
+        snprintf(text, sizeof(text), "%" PRId64, window->burst);
+        assert_string_equal(script_text("HGET %s %s", key, field).text, text);
     }
 }
 
@@ -192,6 +263,8 @@ static void step(struct twin *twin, enum bucket_script_action action, int64_t to
         twin->buckets[i] = ours[i];
     }
     check_life(twin, now_ms);
+    if (random_below(4) == 0)
+        check_spelling(twin);
 }
 
 static int64_t random_step(const struct limit_window *window)
@@ -224,7 +297,13 @@ static void run_histories(enum limit_layout layout, uint64_t seed)
                 &twin.policy.windows[random_below((int64_t)twin.policy.window_count)];
             int64_t tokens = random_below(3) == 0 ? most : random_scaled(most);
 
-            pass_time(&twin, random_step(window));
+            if (random_below(4) != 0)
+                pass_time(&twin, random_step(window));
+            else
+                for (size_t j = 0; j < twin.policy.window_count; j++)
+                    pass_time_of(&twin, j, random_step(window));
+            if (random_below(4) == 0)
+                spell_otherwise(&twin);
             switch (random_below(10)) {
             case 0:
                 step(&twin, BUCKET_SCRIPT_ADD, random_below(2) == 0 ? tokens : -tokens);
@@ -301,7 +380,11 @@ static void test_a_key_without_expiry_is_healed(void **state)
         (void)script_text("PERSIST %s", key);
         step(&twin, BUCKET_SCRIPT_TAKE, 1);
         assert_int_equal(script_text("TTL %s", key).values[0], layout == 0 ? 120 : 7200);
-        step(&twin, BUCKET_SCRIPT_ADD, 30);
+        step(&twin, BUCKET_SCRIPT_ADD, 12); /* 4 below zero: 30 s to the next token */
+        (void)script_text("PERSIST %s", key);
+        step(&twin, BUCKET_SCRIPT_TAKE, 1); /* denied, and an admission will follow in time */
+        assert_int_equal(script_text("TTL %s", key).values[0], -1);
+        step(&twin, BUCKET_SCRIPT_ADD, 8); /* 78 s */
         (void)script_text("PERSIST %s", key);
         step(&twin, BUCKET_SCRIPT_TAKE, 1); /* denied for longer than the window */
         assert_true(script_text("TTL %s", key).values[0] > 120);
