@@ -55,11 +55,17 @@ bench_micro() {
     exec build/release/tests/bench/micro "$@"
 }
 
+# What a decision costs Redis, of the obvious script's: `./dev bench script [--count]`.
+bench_script() {
+    need python3 'redis-server|valkey-server'
+    [[ " $* " != *" --count "* ]] || need valgrind
+    exec tests/bench/script/run "$@"
+}
+
 bench() {
-    if [ "${1:-}" = micro ]; then
-        shift
-        bench_micro "$@"
-    fi
+    case ${1:-} in
+        micro | script) "bench_$1" "${@:2}" ;;
+    esac
     [ -x tests/bench/run ] || die "tests/bench/run is missing"
     need gcc libc6-dev python3 'redis-server|valkey-server' haproxy 'nginx-light|nginx-core|nginx' wrk strace \
         libnginx-mod-stream libnginx-mod-http-lua lua-nginx-redis
