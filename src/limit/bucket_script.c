@@ -15,20 +15,29 @@
 
 /* "float 64" and "fixstr" of the MessagePack specification. */
 #define PACKED_DOUBLE  0xcb
+#define PACKED_BYTES   9
 #define PACKED_TEXT    0xa0
 #define MOST_IN_A_TEXT 31
 
 static_assert(LIMIT_WINDOW_NAME_SIZE + sizeof("last_refill") <= MOST_IN_A_TEXT, "room for a field");
 
-static void append_number(struct text *out, int64_t value)
+static void pack_number(char out[PACKED_BYTES], int64_t value)
 {
     double number = (double)value;
     uint64_t bits;
 
     memcpy(&bits, &number, sizeof(bits));
     bits = htobe64(bits);
-    text_append_char(out, (char)PACKED_DOUBLE);
-    text_append(out, (struct slice){(const char *)&bits, sizeof(bits)});
+    out[0] = (char)PACKED_DOUBLE;
+    memcpy(out + 1, &bits, sizeof(bits));
+}
+
+static void append_number(struct text *out, int64_t value)
+{
+    char packed[PACKED_BYTES];
+
+    pack_number(packed, value);
+    text_append(out, (struct slice){packed, sizeof(packed)});
 }
 
 static void append_burst(struct text *out, const struct limit_window *window)
@@ -48,6 +57,16 @@ static void append_field(struct text *out, struct slice window, struct slice fie
     text_append(out, field);
 }
 
+void bucket_script_set_call(char argument[BUCKET_SCRIPT_CALL_BYTES],
+                            enum bucket_script_action action,
+                            int64_t tokens,
+                            int64_t deadline_ms)
+{
+    pack_number(argument, deadline_ms);
+    pack_number(argument + PACKED_BYTES, (int64_t)action);
+    pack_number(argument + (ptrdiff_t)2 * PACKED_BYTES, tokens);
+}
+
 size_t bucket_script_argument(const struct limit_policy *policy,
                               enum limit_layout layout,
                               enum bucket_script_action action,
@@ -58,9 +77,8 @@ size_t bucket_script_argument(const struct limit_policy *policy,
     struct text text;
 
     text_init(&text, out, BUCKET_SCRIPT_ARGUMENT_BYTES);
-    append_number(&text, deadline_ms);
-    append_number(&text, (int64_t)action);
-    append_number(&text, tokens);
+    bucket_script_set_call(out, action, tokens, deadline_ms);
+    text.length = BUCKET_SCRIPT_CALL_BYTES;
     for (size_t i = 0; i < policy->window_count; i++) {
         const struct limit_window *window = &policy->windows[i];
 

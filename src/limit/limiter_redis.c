@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One EVALSHA a decision: keys are made here, arguments and replies are
- * bucket_script's. A reply is taken with suspicion, because what answers at the
- * other end need not be Redis.
+ * One EVALSHA a decision, written in Redis's protocol right where it is sent
+ * from: keys are made here, arguments and replies are bucket_script's. A reply is taken with
+ * suspicion, because what answers at the other end need not be Redis.
  */
 #include "limiter_redis.h"
 
@@ -16,6 +16,10 @@
 #include "kamiyo/observe/metrics.h"
 
 #include "bucket_lua.h"
+#include "script_forms.h"
+
+/* Of the script, in hex digits. */
+#define SHA_LENGTH 40
 
 /* Bucket key, route, window name, three colons, two braces, a terminator. */
 #define KEY_TAIL_BYTES (LIMIT_MAX_KEY_BYTES + 32 + LIMIT_WINDOW_NAME_SIZE + 8)
@@ -28,6 +32,7 @@ struct limiter_redis {
     enum limit_layout layout;
     char *prefix;
     size_t prefix_length;
+    struct script_forms *forms;
 };
 
 size_t limiter_redis_key_size(const struct limiter_redis *redis)
@@ -52,6 +57,7 @@ struct limiter_redis *limiter_redis_create(struct redis_client *client,
     redis->client = client;
     redis->metrics = metrics;
     redis->layout = options->layout;
+    redis->forms = script_forms_create();
     limiter_redis_configure(redis, options);
     return redis;
 }
@@ -60,6 +66,7 @@ void limiter_redis_destroy(struct limiter_redis **redis)
 {
     if (*redis == NULL)
         return;
+    script_forms_destroy(&(*redis)->forms);
     mem_free((*redis)->prefix);
     mem_free(*redis);
     *redis = NULL;
@@ -94,38 +101,34 @@ void limiter_redis_count_error(struct limiter_redis *redis, enum redis_reason re
 
 /* --- keys --- */
 
-static size_t key_length(const struct limiter_redis *redis,
-                         struct slice key,
-                         struct slice route,
-                         struct slice window)
+static bool is_identity(const struct limiter_redis *redis)
 {
-    size_t length = redis->prefix_length + 1 + key.length;
-
-    length += route.length > 0 ? 1 + route.length : 0;
-    return length + (redis->layout == LIMIT_LAYOUT_IDENTITY ? 2 : 1 + window.length);
+    return redis->layout == LIMIT_LAYOUT_IDENTITY;
 }
 
-static void append_key(const struct limiter_redis *redis,
-                       struct slice key,
-                       struct slice route,
-                       struct slice window,
-                       struct text *text)
+/* A key without its window. */
+static size_t stem_length(const struct limiter_redis *redis, struct slice key, struct slice route)
 {
-    bool is_identity = redis->layout == LIMIT_LAYOUT_IDENTITY;
+    return redis->prefix_length + key.length + (is_identity(redis) ? 3 : 2) +
+           (route.length > 0 ? 1 + route.length : 0);
+}
 
+static void append_stem(const struct limiter_redis *redis,
+                        struct slice key,
+                        struct slice route,
+                        struct text *text)
+{
     text_append(text, (struct slice){redis->prefix, redis->prefix_length});
-    text_append(text, is_identity ? SLICE(":{") : SLICE(":"));
+    text_append(text, is_identity(redis) ? SLICE(":{") : SLICE(":"));
     text_append(text, key);
-    if (is_identity)
+    if (is_identity(redis))
         text_append_char(text, '}');
     if (route.length > 0) {
         text_append_char(text, ':');
         text_append(text, route);
     }
-    if (!is_identity) {
+    if (!is_identity(redis))
         text_append_char(text, ':');
-        text_append(text, window);
-    }
 }
 
 struct slice limiter_redis_key(const struct limiter_redis *redis,
@@ -138,7 +141,9 @@ struct slice limiter_redis_key(const struct limiter_redis *redis,
     struct text text;
 
     text_init(&text, out, capacity);
-    append_key(redis, key, route, window, &text);
+    append_stem(redis, key, route, &text);
+    if (!is_identity(redis))
+        text_append(&text, window);
     (void)text_terminate(&text); /* for whoever prints it */
     return text_slice(&text);
 }
@@ -164,62 +169,77 @@ static void append_size(struct text *command, char kind, size_t size)
     text_append(command, SLICE("\r\n"));
 }
 
-static void append_argument(struct text *command, struct slice argument)
+/* The script by its hash, or whole, and the number of keys. */
+static void append_script(const char *sha, size_t key_count, struct text *command)
 {
-    append_size(command, '$', argument.length);
-    text_append(command, argument);
+    append_size(command, '*', 4 + key_count);
+    if (sha != NULL) {
+        text_append(command, SLICE("$7\r\nEVALSHA\r\n$40\r\n"));
+        text_append(command, (struct slice){sha, SHA_LENGTH});
+    } else {
+        text_append(command, SLICE("$4\r\nEVAL\r\n"));
+        append_size(command, '$', bucket_lua_size);
+        text_append(command, (struct slice){bucket_lua, bucket_lua_size});
+    }
+    text_append(command, SLICE("\r\n$1\r\n"));
+    text_append_char(command, (char)('0' + key_count)); /* at most LIMIT_MAX_WINDOWS */
     text_append(command, SLICE("\r\n"));
-}
-
-/* Fields of all windows in one hash, each with its window's name before it. */
-static bool is_together(const struct limiter_redis *redis,
-                        const struct limiter_redis_request *request)
-{
-    return redis->layout == LIMIT_LAYOUT_IDENTITY && request->exact_key.length == 0;
 }
 
 static void append_keys(const struct limiter_redis *redis,
                         const struct limiter_redis_request *request,
+                        const struct script_form *form,
                         size_t count,
                         struct text *command)
 {
-    if (request->exact_key.length > 0) {
-        append_argument(command, request->exact_key);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct slice window = slice_of(request->policy->windows[i].name);
+    bool is_exact = request->exact_key.length > 0;
+    size_t length =
+        is_exact ? request->exact_key.length : stem_length(redis, request->key, request->route);
+    struct slice stem = {NULL, length};
 
-        append_size(command, '$', key_length(redis, request->key, request->route, window));
-        append_key(redis, request->key, request->route, window, command);
+    for (size_t i = 0; i < count; i++) {
+        struct slice window =
+            is_exact || is_identity(redis) ? (struct slice){NULL, 0} : form->names[i];
+
+        append_size(command, '$', length + window.length);
+        if (stem.data != NULL)
+            text_append(command, stem);
+        else if (is_exact)
+            text_append(command, request->exact_key);
+        else
+            append_stem(redis, request->key, request->route, command);
+        stem.data = command->data + command->length - length; /* for the next */
+        text_append(command, window);
         text_append(command, SLICE("\r\n"));
     }
 }
 
-static void append_rest(const struct limiter_redis *redis,
+static void append_form(const struct limiter_redis *redis,
                         const struct limiter_redis_request *request,
+                        const struct script_form *form,
                         struct text *command)
 {
-    enum limit_layout layout =
-        is_together(redis, request) ? LIMIT_LAYOUT_IDENTITY : LIMIT_LAYOUT_WINDOW;
     int64_t deadline_ms = request->deadline_ms > 0
                               ? redis_client_server_ms(redis->client, request->deadline_ms)
                               : BUCKET_SCRIPT_NO_DEADLINE;
-    char rest[BUCKET_SCRIPT_ARGUMENT_BYTES];
-    size_t length = bucket_script_argument(request->policy, layout, request->action,
-                                           request->tokens, deadline_ms, rest);
+    size_t start;
 
-    append_argument(command, (struct slice){rest, length});
+    append_size(command, '$', form->argument_length);
+    start = command->length;
+    text_append(command, (struct slice){form->argument, form->argument_length});
+    assert(!command->overflow);
+    bucket_script_set_call(command->data + start, request->action, request->tokens, deadline_ms);
+    text_append(command, SLICE("\r\n"));
 }
 
-/* Upper bound of a command's length: every argument has at most 24 bytes around it. */
+/* Upper bound of a command's length: what is around an argument has at most 24 bytes. */
 static size_t command_size(const struct limiter_redis *redis,
                            const struct limiter_redis_request *request,
-                           struct slice script)
+                           const char *sha)
 {
-    return (size_t)5 * 24 + script.length + request->exact_key.length +
+    return (sha != NULL ? SHA_LENGTH : bucket_lua_size) + request->exact_key.length +
            request->policy->window_count * (limiter_redis_key_size(redis) + 24) +
-           BUCKET_SCRIPT_ARGUMENT_BYTES;
+           BUCKET_SCRIPT_ARGUMENT_BYTES + (size_t)5 * 24;
 }
 
 enum progress limiter_redis_send(struct limiter_redis *redis,
@@ -229,24 +249,21 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
                                  struct redis_call **call)
 {
     const char *sha = request->is_whole ? NULL : redis_client_script_sha(redis->client);
-    struct slice script = sha != NULL ? slice_of(sha) : (struct slice){bucket_lua, bucket_lua_size};
-    size_t size = command_size(redis, request, script);
+    /* The fields of all windows are in one hash, or each in its own. */
+    bool is_together = is_identity(redis) && request->exact_key.length == 0;
+    size_t key_count = is_together ? 1 : request->policy->window_count;
+    const struct script_form *form = script_forms_find(
+        redis->forms, request->policy, is_together ? LIMIT_LAYOUT_IDENTITY : LIMIT_LAYOUT_WINDOW);
+    size_t size = command_size(redis, request, sha);
     char *place = redis_client_reserve(redis->client, size);
-    size_t keys = is_together(redis, request) ? 1 : request->policy->window_count;
     struct text command;
 
     if (place == NULL)
         return PROGRESS_DONE;
     text_init(&command, place, size);
-    append_size(&command, '*', 4 + keys);
-    append_argument(&command, sha != NULL ? SLICE("EVALSHA") : SLICE("EVAL"));
-    append_argument(&command, script);
-    text_append(&command, SLICE("$1\r\n"));
-    text_append_u64(&command, keys);
-    text_append(&command, SLICE("\r\n"));
-    append_keys(redis, request, keys, &command);
-    append_rest(redis, request, &command);
-    assert(!command.overflow);
+    append_script(sha, key_count, &command);
+    append_keys(redis, request, form, key_count, &command);
+    append_form(redis, request, form, &command);
     *call = redis_client_commit(redis->client, command.length, done, arg);
     limiter_redis_count_command(redis);
     return PROGRESS_PENDING;

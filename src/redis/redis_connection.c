@@ -377,7 +377,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         read_unasked(connection);
         return;
     }
-    redisAsyncHandleRead(connection->context);
+    /* TLS may have something to write first, and hiredis knows; else there is only our input. */
+    if (connection->tls != NULL)
+        redisAsyncHandleRead(connection->context);
+    else if (redisBufferRead(&connection->context->c) != REDIS_OK)
+        end_by_error(connection);
     take_replies(connection);
     if (connection->context == NULL)
         return;

@@ -21,27 +21,25 @@ void redis_integers_init(struct redis_integers *integers)
     }
 }
 
-/* `kind`, an integer, CR, LF: *at goes behind them. The 0 at `end` ends every loop. */
-static enum redis_integers_result
+/* `kind`, an integer, CR, LF: *at goes behind them. The 0 at `end` is none of these, so nothing is
+ * read beyond it. */
+static inline enum redis_integers_result
 parse_line(const char **at, const char *end, char kind, long long *value)
 {
     const char *byte = *at;
-    const char *first;
+    bool is_negative = byte[0] == kind && byte[1] == '-';
+    const char *first = byte + 1 + is_negative;
     unsigned long long number = 0;
-    bool is_negative;
+    unsigned digit;
 
-    if (byte == end)
-        return REDIS_INTEGERS_CUT;
-    if (*byte++ != kind)
-        return REDIS_INTEGERS_OTHER;
-    is_negative = *byte == '-';
-    first = byte += is_negative;
-    for (; *byte >= '0' && *byte <= '9'; byte++)
-        number = number * 10 + (unsigned long long)(*byte - '0');
+    if (byte[0] != kind)
+        return byte == end ? REDIS_INTEGERS_CUT : REDIS_INTEGERS_OTHER;
+    for (byte = first; (digit = (unsigned)(unsigned char)*byte - '0') <= 9; byte++)
+        number = number * 10 + digit;
     if (byte - first > MAX_DIGITS)
         return REDIS_INTEGERS_OTHER; /* number may have wrapped around: nobody looks */
-    if (end - byte >= 2 && byte[0] == '\r' && byte[1] == '\n' && byte > first &&
-        (*first != '0' || (byte - first == 1 && !is_negative))) {
+    if (LIKELY(byte[0] == '\r' && byte[1] == '\n' && byte > first &&
+               (*first != '0' || (byte - first == 1 && !is_negative)))) {
         *at = byte + 2;
         *value = is_negative ? -(long long)number : (long long)number;
         return REDIS_INTEGERS_WHOLE;

@@ -33,8 +33,11 @@ enum bucket_script_status {
     BUCKET_SCRIPT_GARBAGE, /* no reply of this script */
 };
 
+/* The argument begins with what is the call's; the rest is its policy's alone. */
+#define BUCKET_SCRIPT_CALL_BYTES 27
 /* Room for the argument: 9 bytes a number, 16 a burst, 32 a field. */
-#define BUCKET_SCRIPT_ARGUMENT_BYTES (3 * 9 + LIMIT_MAX_WINDOWS * (4 * 9 + 16 + 3 * 32))
+#define BUCKET_SCRIPT_ARGUMENT_BYTES \
+    (BUCKET_SCRIPT_CALL_BYTES + LIMIT_MAX_WINDOWS * (4 * 9 + 16 + 3 * 32))
 /* For calls that are never too late. */
 #define BUCKET_SCRIPT_NO_DEADLINE ((int64_t)1 << 53)
 
@@ -48,6 +51,11 @@ size_t bucket_script_argument(const struct limit_policy *policy,
                               int64_t tokens,
                               int64_t deadline_ms,
                               char out[BUCKET_SCRIPT_ARGUMENT_BYTES]);
+/* Make an argument that of another call for the same policy and layout. */
+void bucket_script_set_call(char argument[BUCKET_SCRIPT_CALL_BYTES],
+                            enum bucket_script_action action,
+                            int64_t tokens,
+                            int64_t deadline_ms);
 
 /*
  * Read the integers of a reply to a command for `policy`. *now_ms (Redis's clock) is set unless
