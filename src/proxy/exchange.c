@@ -115,6 +115,23 @@ static struct slice remember_id(struct exchange *exchange, struct text *memo, st
     return made;
 }
 
+/*
+ * The exchange outlives its request's head: copy what the log line and the answer still need of it,
+ * behind the rewritten head, which is not written to any more. A request that is answered where it
+ * began comes along without.
+ */
+static void remember_request(struct exchange *exchange)
+{
+    struct slice *const parts[] = {&exchange->method,  &exchange->target, &exchange->user_agent,
+                                   &exchange->referer, &exchange->origin, &exchange->upgrade};
+    const struct text *head = &exchange->upstream_head;
+    struct text memo;
+    text_init(&memo, head->data + head->length, head->capacity - head->length);
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (parts[i]->length > 0)
+            *parts[i] = remember(&memo, *parts[i]);
+}
+
 /* The Upgrade that this request may turn into a tunnel; h2c would carry requests that nobody
  * counts. */
 static struct slice wanted_upgrade(const struct http_request_head *request)
@@ -144,19 +161,20 @@ static bool accepts_problem_json(const struct http_request_head *request)
     return false;
 }
 
+/* What is looked at later. The slices point into the head until remember_request. */
 static void keep_request(struct exchange *exchange, const struct http_request_head *request)
 {
     const struct http_head *head = &request->head;
     struct text memo;
     text_init(&memo, exchange->memo, exchange->memo_size);
-    exchange->method = remember(&memo, request->method);
-    exchange->target = remember(&memo, request->target);
-    exchange->user_agent = remember(&memo, http_head_find(head, HTTP_FIELD_USER_AGENT));
-    exchange->referer = remember(&memo, http_head_find(head, HTTP_FIELD_REFERER));
-    exchange->origin = remember(&memo, http_head_find(head, HTTP_FIELD_ORIGIN));
-    exchange->upgrade = remember(&memo, wanted_upgrade(request));
     exchange->request_id =
         remember_id(exchange, &memo, http_head_find(head, HTTP_FIELD_X_REQUEST_ID));
+    exchange->method = request->method;
+    exchange->target = request->target;
+    exchange->user_agent = http_head_find(head, HTTP_FIELD_USER_AGENT);
+    exchange->referer = http_head_find(head, HTTP_FIELD_REFERER);
+    exchange->origin = http_head_find(head, HTTP_FIELD_ORIGIN);
+    exchange->upgrade = wanted_upgrade(request);
     text_init(&exchange->upstream_head, memo.data + memo.length, memo.capacity - memo.length);
 
     exchange->minor_version = head->minor_version;
@@ -223,6 +241,8 @@ void exchange_begin(struct client *client, const struct http_request_head *reque
     exchange->request = NULL;
     if (exchange->state == EXCHANGE_DONE)
         free_at_once(exchange);
+    else
+        remember_request(exchange);
 }
 
 void exchange_refuse(
@@ -231,9 +251,9 @@ void exchange_refuse(
     struct exchange *exchange = create(client, method.length + target.length + 256);
     struct text memo;
     text_init(&memo, exchange->memo, exchange->memo_size);
+    exchange->request_id = remember_id(exchange, &memo, SLICE(""));
     exchange->method = remember(&memo, method);
     exchange->target = remember(&memo, target);
-    exchange->request_id = remember_id(exchange, &memo, SLICE(""));
     exchange->is_head_method = slice_equal(method, SLICE("HEAD"));
     exchange->request_body.is_complete = true; /* where it would end is not known */
     exchange->is_refused = true;
