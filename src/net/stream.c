@@ -133,22 +133,14 @@ static bool has_pending(const struct stream *stream)
 /* --- the socket --- */
 
 static enum stream_result
-send_parts(struct stream *stream, const struct iovec *parts, int count, size_t *taken)
+send_parts(struct stream *stream, const struct iovec *parts, int count, size_t total, size_t *taken)
 {
     ssize_t sent;
 
     *taken = 0;
-    do {
-        if (count == 1) {
-            sent = send(stream->fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
-        } else {
-            /* sendmsg does not write through msg_iov; its type only lacks the const. */
-            struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts,
-                                     .msg_iovlen = (size_t)count};
-
-            sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
-        }
-    } while (sent < 0 && errno == EINTR);
+    do
+        sent = stream_send(stream->fd, parts, count, total);
+    while (sent < 0 && errno == EINTR);
     if (sent >= 0) {
         *taken = (size_t)sent;
         return STREAM_OK;
@@ -188,14 +180,9 @@ static enum stream_result encrypt_parts(
     *taken = 0;
     if (count > 1 && total <= TLS_RECORD_SIZE) {
         char record[TLS_RECORD_SIZE];
-        size_t length = 0;
 
-        for (int i = 0; i < count; i++) {
-            if (parts[i].iov_len > 0)
-                memcpy(record + length, parts[i].iov_base, parts[i].iov_len);
-            length += parts[i].iov_len;
-        }
-        return encrypt_part(stream, record, length, taken);
+        stream_gather(record, parts, count);
+        return encrypt_part(stream, record, total, taken);
     }
     for (int i = 0; i < count && result == STREAM_OK; i++) {
         size_t part_taken;
@@ -224,7 +211,7 @@ static void flush(struct stream *stream)
     size_t taken;
     enum stream_result result = stream->tls != NULL
                                     ? encrypt_part(stream, part.iov_base, part.iov_len, &taken)
-                                    : send_parts(stream, &part, 1, &taken);
+                                    : send_parts(stream, &part, 1, part.iov_len, &taken);
 
     if (taken > 0) {
         stream->bytes_written += taken;
@@ -509,7 +496,7 @@ enum stream_result stream_write(struct stream *stream, const struct iovec *parts
         return STREAM_AGAIN;
     }
     result = stream->tls != NULL ? encrypt_parts(stream, parts, count, total, &taken)
-                                 : send_parts(stream, parts, count, &taken);
+                                 : send_parts(stream, parts, count, total, &taken);
     if (result == STREAM_FAILED)
         return STREAM_FAILED;
     stream->bytes_written += taken;

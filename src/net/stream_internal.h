@@ -7,9 +7,14 @@
 #include "kamiyo/net/stream.h"
 
 /*
- * Between stream.c and stream_tls.c only. stream.c owns events, what is
- * pending and the handler; stream_tls.c owns the SSL and knows neither.
+ * Between stream.c, stream_send.c and stream_tls.c only. stream.c owns events,
+ * what is pending and the handler; stream_tls.c owns the SSL and knows neither.
  */
+
+/* send() of `count` parts, `total` bytes together; at least one part. */
+ssize_t stream_send(int fd, const struct iovec *parts, int count, size_t total);
+/* Copy the parts one behind the other. */
+void stream_gather(char *to, const struct iovec *parts, int count);
 
 /* What a call into the SSL asks for next. */
 enum stream_tls_status {

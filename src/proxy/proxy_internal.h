@@ -41,10 +41,11 @@
  * record.c    what an exchange leaves behind: log line, metrics
  */
 
-#define PROXY_READ_BYTES   65536 /* one read, and so what a direction may hold back */
-#define PROXY_MEMO_BYTES   4096  /* what is kept of a usual request, its rewritten head included */
-#define PROXY_MAX_INTERIM  32    /* 1xx answers to one request before it is nonsense */
-#define PROXY_LINGER_MS    2000  /* how long an answered client may still send before the close */
+#define PROXY_READ_BYTES \
+    81920 /* one read, and so what a direction may hold back: an answer of 64 KiB with its head */
+#define PROXY_MEMO_BYTES   4096 /* what is kept of a usual request, its rewritten head included */
+#define PROXY_MAX_INTERIM  32   /* 1xx answers to one request before it is nonsense */
+#define PROXY_LINGER_MS    2000 /* how long an answered client may still send before the close */
 #define PROXY_LINGER_BYTES (16u << 20)
 #define PROXY_HALF_CLOSE_MS \
     1000 /* how long an answer may stand still once the client has ended its side */
