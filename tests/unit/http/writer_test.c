@@ -59,6 +59,25 @@ static void test_request(void **state)
           "h:80\r\nX-Request-Id: id-1\r\n\r\n");
 }
 
+/* Lines that are to leave as they came are copied in runs; any other spacing is written anew. */
+static void test_request_lines(void **state)
+{
+    (void)state;
+    parse(PARSED_REQUEST,
+          "GET /a HTTP/1.1\r\nHost: h\r\nA: 1\r\nB:2\r\nC:  3\r\nD: 4 \r\nE: 5\r\nConnection: "
+          "close\r\nF: 6\r\nG: 7\r\nProxy-X: 8\r\nA-Name-Of-More-Than-Sixteen: 9\r\n\r\n");
+    http_writer_request(&out, &parsed.request, &untrusted);
+    check("GET /a HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: "
+          "7\r\nA-Name-Of-More-Than-Sixteen: 9\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: "
+          "9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Request-Id: "
+          "id-1\r\n\r\n");
+    parse(PARSED_REQUEST, "GET / HTTP/1.1\r\nhost: h\r\nA: 1\r\n\r\n");
+    http_writer_request(&out, &parsed.request, &untrusted);
+    check("GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nVia: 1.1 kamiyo-gateway\r\nX-Forwarded-For: "
+          "9.9.9.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Request-Id: "
+          "id-1\r\n\r\n");
+}
+
 static void test_request_http10(void **state)
 {
     (void)state;
@@ -191,6 +210,29 @@ static void test_response(void **state)
     check("HTTP/1.1 204 \r\nDate: x\r\nVia: 1.1 kamiyo-gateway\r\nConnection: keep-alive\r\n\r\n");
 }
 
+/* llhttp takes a bare CR for the status line's end: it must not leave as one. */
+static void test_response_status_line(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } rows[] = {
+        {"HTTP/1.1 204 No Content\r\r\r\n\n\r\n", "HTTP/1.1 204 No Content\r\n"},
+        {"HTTP/1.1 204 No Content\r\nA: 1\r\n\r\n", "HTTP/1.1 204 No Content\r\nA: 1\r\n"},
+        {"HTTP/1.1 204\r\nA:1\r\n\r\n", "HTTP/1.1 204 \r\nA: 1\r\n"},
+        {"HTTP/1.0 204 No\r\nA: 1\r\n\r\n", "HTTP/1.1 204 No\r\nA: 1\r\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char expected[128];
+
+        parse(PARSED_RESPONSE, rows[i].from);
+        http_writer_interim(&out, &parsed.response);
+        (void)snprintf(expected, sizeof(expected), "%s\r\n", rows[i].to);
+        check(expected);
+    }
+}
+
 static void test_response_tunnel_and_interim(void **state)
 {
     struct http_delivery delivery = {
@@ -233,11 +275,17 @@ static void test_chunks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request),        cmocka_unit_test(test_request_http10),
-        cmocka_unit_test(test_request_claims), cmocka_unit_test(test_request_targets),
-        cmocka_unit_test(test_request_tunnel), cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_response),       cmocka_unit_test(test_response_tunnel_and_interim),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_request_http10),
+        cmocka_unit_test(test_request_claims),
+        cmocka_unit_test(test_request_targets),
+        cmocka_unit_test(test_request_tunnel),
+        cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_response),
+        cmocka_unit_test(test_response_tunnel_and_interim),
         cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_request_lines),
+        cmocka_unit_test(test_response_status_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
