@@ -36,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_US    200
+#define TICK_US    50
 #define WARM_UP_S  1
 #define GIVE_UP_S  10 /* for the last answers, after the last request was due */
 #define MOST_READY 64
