@@ -68,14 +68,18 @@ static void parse_response(struct message *message)
 
 static void parse_requests(void *arg, size_t first, size_t count)
 {
-    for (size_t i = first; i < first + count; i++)
+    for (size_t i = first; i < first + count; i++) {
         parse_request(arg);
+        micro_keep_bytes(arg);
+    }
 }
 
 static void parse_responses(void *arg, size_t first, size_t count)
 {
-    for (size_t i = first; i < first + count; i++)
+    for (size_t i = first; i < first + count; i++) {
         parse_response(arg);
+        micro_keep_bytes(arg);
+    }
 }
 
 static void write_requests(void *arg, size_t first, size_t count)
@@ -86,6 +90,7 @@ static void write_requests(void *arg, size_t first, size_t count)
                                                .request_id =
                                                    SLICE("0123456789abcdef0123456789abcdef"),
                                                .upstream_host = SLICE("localhost:8000")};
+    const size_t least = message->length; /* what is added is more than what is left out */
     char memory[8192];
 
     for (size_t i = first; i < first + count; i++) {
@@ -93,7 +98,9 @@ static void write_requests(void *arg, size_t first, size_t count)
 
         text_init(&out, memory, sizeof(memory));
         http_writer_request(&out, &message->request, &forwarding);
-        micro_keep(out.length);
+        if (out.overflow || out.length < least)
+            abort();
+        micro_keep_bytes(memory);
     }
 }
 
@@ -108,6 +115,7 @@ static void write_responses(void *arg, size_t first, size_t count)
         .replaces_limit_fields = true,
         .request_id = SLICE("0123456789abcdef0123456789abcdef"),
         .extra = SLICE("X-RateLimit-Limit: 10\r\nX-RateLimit-Remaining: 9\r\n")};
+    const size_t least = message->length; /* what is added is more than what is left out */
     char memory[8192];
 
     for (size_t i = first; i < first + count; i++) {
@@ -115,7 +123,9 @@ static void write_responses(void *arg, size_t first, size_t count)
 
         text_init(&out, memory, sizeof(memory));
         http_writer_response(&out, &message->response, &delivery);
-        micro_keep(out.length);
+        if (out.overflow || out.length < least)
+            abort();
+        micro_keep_bytes(memory);
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A decision over plain buckets and from the table, and what the table keeps for each bucket. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,6 +57,32 @@ static void take(void *arg, size_t first, size_t count)
     }
 }
 
+struct share {
+    struct limits *limits;
+    size_t first, count;
+};
+
+static void *take_share(void *arg)
+{
+    const struct share *share = arg;
+
+    take(share->limits, share->first, share->count);
+    return NULL;
+}
+
+/* Two workers at the table, each with as many requests: what is more than for one is the price of
+ * sharing. */
+static void take_by_two(void *arg, size_t first, size_t count)
+{
+    struct share own = {arg, first, count}, other = {arg, first + USERS / 2, count};
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, take_share, &other) != 0)
+        abort();
+    (void)take_share(&own);
+    pthread_join(thread, NULL);
+}
+
 void micro_limit(void)
 {
     struct limits limits = {0};
@@ -84,6 +111,7 @@ void micro_limit(void)
     take(&limits, 0, USERS);
     bucket_table_stats(limits.table, &after);
     micro_run("decide from the table, two windows, 100,000 users", take, &limits);
+    micro_run("the same, of two threads at once", take_by_two, &limits);
     printf("%-52s %8.1f bytes\n", "the table, for each user with two windows",
            (double)(after.bytes - before.bytes) / (double)(after.entries - before.entries));
     bucket_shape_unref(limits.shape);

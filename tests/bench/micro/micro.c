@@ -27,6 +27,11 @@ void micro_keep(uint64_t value)
     __asm__ volatile("" : : "r"(value)); /* read by an instruction that the compiler cannot see */
 }
 
+void micro_keep_bytes(const void *bytes)
+{
+    __asm__ volatile("" : : "r"(bytes) : "memory"); /* read, all that it points to, as above */
+}
+
 void micro_run(const char *name, micro_fn *run, void *arg)
 {
     size_t count = FIRST_COUNT;

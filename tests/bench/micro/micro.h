@@ -17,6 +17,7 @@ typedef void micro_fn(void *arg, size_t first, size_t count);
 void micro_run(const char *name, micro_fn *run, void *arg);
 /* Keep a result, so that the compiler cannot leave out what made it. */
 void micro_keep(uint64_t value);
+void micro_keep_bytes(const void *bytes);
 
 /* Each prints its lines. */
 void micro_http(void);
