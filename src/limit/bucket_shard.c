@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kamiyo/base/attributes.h"
+#include "kamiyo/base/mem.h"
 
 #include "bucket_eviction.h"
 
@@ -21,6 +22,8 @@
 #define MOVE_SLOTS 8
 /* Evictions before an insert gives up. */
 #define EVICT_TRIES 8
+/* Places for more shapes, when one comes. */
+#define SHAPES_AT_ONCE 8
 
 _Static_assert(offsetof(struct bucket_record, key_length) == BUCKET_SLAB_MARK, "the slab's mark");
 _Static_assert(sizeof(struct bucket_record) + LIMIT_MAX_WINDOWS * sizeof(int64_t) +
@@ -58,7 +61,9 @@ static void add_to(atomic_size_t *figure, size_t amount)
 
 static void note_bytes(struct bucket_shard *shard)
 {
-    atomic_store_explicit(&shard->bytes, sizeof(*shard) + shard->index.bytes + shard->slab.bytes,
+    atomic_store_explicit(&shard->bytes,
+                          sizeof(*shard) + shard->index.bytes + shard->slab.bytes +
+                              shard->shape_capacity * sizeof(*shard->shape_records),
                           memory_order_relaxed);
 }
 
@@ -84,6 +89,7 @@ void bucket_shard_clear(struct bucket_shard *shard)
         return; /* never initialised */
     bucket_index_clear(&shard->index);
     bucket_slab_clear(&shard->slab);
+    mem_free(shard->shape_records);
     pthread_mutex_destroy(&shard->lock);
 }
 
@@ -109,12 +115,37 @@ struct bucket_record *bucket_shard_find(struct bucket_shard *shard, const struct
     return place.array != NULL ? bucket_shard_at(shard, place) : NULL;
 }
 
+/*
+ * The shape sees one reference for all records of a shard: a count of its own would be written by
+ * all workers, for each record that comes or goes.
+ */
+static void hold_shape(struct bucket_shard *shard, struct bucket_shape *shape)
+{
+    if (UNLIKELY(shape->index >= shard->shape_capacity)) {
+        size_t capacity = (size_t)shape->index + SHAPES_AT_ONCE;
+
+        shard->shape_records =
+            mem_resize(shard->shape_records, capacity * sizeof(*shard->shape_records));
+        memset(shard->shape_records + shard->shape_capacity, 0,
+               (capacity - shard->shape_capacity) * sizeof(*shard->shape_records));
+        shard->shape_capacity = capacity;
+    }
+    if (shard->shape_records[shape->index]++ == 0)
+        bucket_shape_ref(shape);
+}
+
+static void release_shape(struct bucket_shard *shard, uint16_t index)
+{
+    if (--shard->shape_records[index] == 0)
+        bucket_shape_unref(bucket_shapes_at(shard->shapes, index));
+}
+
 /* The record goes; the index has forgotten it already or does so now. */
 static void give_record(struct bucket_shard *shard, uint32_t reference)
 {
     struct bucket_record *record = bucket_slab_at(&shard->slab, reference);
 
-    bucket_shape_unref(bucket_shapes_at(shard->shapes, record->shape));
+    release_shape(shard, record->shape);
     add_to(&shard->entries, (size_t)-1);
     add_to(&shard->buckets, (size_t)-record->window_count);
     if (record->debt_tokens != 0)
@@ -251,8 +282,8 @@ struct bucket_record *bucket_shard_put(struct bucket_shard *shard,
 
     if (present != NULL && present->window_count == shape->policy.window_count) {
         if (present->shape != shape->index) {
-            bucket_shape_ref(shape);
-            bucket_shape_unref(bucket_shapes_at(shard->shapes, present->shape));
+            hold_shape(shard, shape);
+            release_shape(shard, present->shape);
             present->shape = shape->index;
             present->denied_until_ms = 0;
         }
@@ -271,7 +302,7 @@ struct bucket_record *bucket_shard_put(struct bucket_shard *shard,
     *record = inherited;
     memcpy((char *)&record->levels[record->window_count], key->data, key->length);
     bucket_index_insert(&shard->index, (uint32_t)key->hash, reference);
-    bucket_shape_ref(shape);
+    hold_shape(shard, shape);
     add_to(&shard->entries, 1);
     add_to(&shard->buckets, record->window_count);
     if (record->debt_tokens != 0)

@@ -24,7 +24,7 @@ struct bucket_record {
     int64_t denied_until_ms; /* a remembered denial; 0 = none */
     int64_t debt_tokens;     /* the ledger */
     uint32_t denied_cost;
-    uint16_t shape;     /* holds a reference */
+    uint16_t shape;     /* the shard holds a reference */
     uint8_t key_length; /* never 0: the slab's mark */
     uint8_t window_count;
     int64_t levels[]; /* window_count of them, then the key's bytes */
@@ -36,6 +36,8 @@ struct bucket_shard {
     struct bucket_slab slab;
     struct bucket_shapes *shapes;
     const struct hash_key *hash_key;
+    uint32_t *shape_records; /* by a shape's index: this shard's records of it */
+    size_t shape_capacity;
     uint64_t random; /* of eviction's samples */
     size_t hand;     /* slot that the next insert looks at, to drop what is full */
     /* Written under the lock, read by anyone. */

@@ -22,7 +22,7 @@ struct bucket_shape {
     int64_t share;             /* 1 = the whole limits, n = one n-th */
     int64_t largest_cost;      /* of a share: no capacity is smaller; else 0 */
     uint16_t index;
-    /* Apart from what every decision reads: all workers write it, for each new entry. */
+    /* Apart from what every decision reads: all workers write it. */
     _Alignas(64) atomic_ulong reference_count;
 };
 
