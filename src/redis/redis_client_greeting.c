@@ -112,9 +112,11 @@ static void on_time(void *arg, const struct redis_result *result)
             fail_greeting(client, &failure);
             return;
         }
-        /* A connection's first word on the clock replaces what another server said. */
-        client->has_clock_offset = false;
-        redis_client_note_time(client, server_ms, loop_now_ms(client->loop));
+        /* What an earlier connection told stands while this answer can agree with it: on a busy
+         * machine this one may have waited long to be read, and commands held for the connection
+         * would be sent with a deadline that is too early by as much. One for the parts of a
+         * millisecond by which both clocks were cut. */
+        redis_client_note_time(client, server_ms, client->greeted_ms - 1);
     }
     greeting_went_on(client);
 }
@@ -147,6 +149,7 @@ void redis_client_greet(struct redis_client *client)
     char database[20];
 
     client->state = CLIENT_GREETING;
+    client->greeted_ms = loop_now_ms(client->loop);
     client->greeting_left = 0;
     memset(client->sha, 0, sizeof(client->sha));
     if (url->password != NULL && url->user != NULL)

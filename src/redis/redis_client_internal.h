@@ -46,6 +46,7 @@ struct redis_client {
     struct redis_connection *connection;
     struct redis_command_list lost; /* of a connection that is coming down; oldest first */
     struct mem_pool calls;
+    int64_t greeted_ms;     /* when the greeting was given */
     unsigned greeting_left; /* replies */
     unsigned failures;      /* in a row, since the last confirm */
     struct loop_timer retry_timer;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -44,6 +45,7 @@ struct fixture {
     unsigned round_trips;
     unsigned reasons; /* a bit for each that was told */
     struct redis_failure failure;
+    struct timespec time_delay; /* before the answer to TIME can be read */
 };
 
 /* What became of one command. */
@@ -101,8 +103,11 @@ static void script(void *arg,
         fake_redis_reply(connection, f->greeting);
         return;
     }
-    if (fake_redis_greet(connection, command))
+    if (fake_redis_greet(connection, command)) {
+        if (strcmp(command->arguments[0], "TIME") == 0 && f->time_delay.tv_nsec > 0)
+            (void)nanosleep(&f->time_delay, NULL); /* nobody reads the answer meanwhile */
         return;
+    }
     if (f->answer != NULL)
         fake_redis_reply(connection, f->answer);
     if (f->cuts)
@@ -203,6 +208,22 @@ static void expect_down(struct fixture *f, enum redis_reason reason)
         loop_run_for(f->loop, 1);
     }
     f->reasons = 0;
+}
+
+/* What the time was stands while a later connection's word on it, read late, can agree. */
+static void test_time_of_a_new_connection_that_is_read_late(void **state)
+{
+    struct fixture f;
+
+    start_with_fake(&f, state);
+    loop_fixture_run_until(f.loop, &f.is_up);
+    f.time_delay.tv_nsec = 200 * 1000000;
+    f.is_up = false;
+    fake_redis_cut_all(f.fake);
+    loop_fixture_run_until(f.loop, &f.is_up);
+    assert_in_range(redis_client_server_ms(f.client, loop_now_ms(f.loop)) - clock_wall_ms() + 100,
+                    0, 200);
+    teardown(&f);
 }
 
 static void test_commands(void **state)
@@ -538,11 +559,21 @@ int main(void)
 {
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, loop_fixture_setup, loop_fixture_teardown)
     const struct CMUnitTest tests[] = {
-        LOOP_TEST(test_commands),    LOOP_TEST(test_bound),         LOOP_TEST(test_deadline),
-        LOOP_TEST(test_garbage),     LOOP_TEST(test_unasked),       LOOP_TEST(test_greeting_fails),
-        LOOP_TEST(test_returning),   LOOP_TEST(test_budget),        LOOP_TEST(test_stall),
-        LOOP_TEST(test_unreachable), LOOP_TEST(test_destroy_early), LOOP_TEST(test_drop),
-        LOOP_TEST(test_clock),       LOOP_TEST(test_real),
+        LOOP_TEST(test_commands),
+        LOOP_TEST(test_bound),
+        LOOP_TEST(test_deadline),
+        LOOP_TEST(test_garbage),
+        LOOP_TEST(test_unasked),
+        LOOP_TEST(test_greeting_fails),
+        LOOP_TEST(test_time_of_a_new_connection_that_is_read_late),
+        LOOP_TEST(test_returning),
+        LOOP_TEST(test_budget),
+        LOOP_TEST(test_stall),
+        LOOP_TEST(test_unreachable),
+        LOOP_TEST(test_destroy_early),
+        LOOP_TEST(test_drop),
+        LOOP_TEST(test_clock),
+        LOOP_TEST(test_real),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
