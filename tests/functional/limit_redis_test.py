@@ -59,7 +59,8 @@ def test_denial_by_one_window_leaves_the_others_alone(t):
 def test_four_gateways_on_one_bucket(t):
     redis = t.redis()
     upstream = t.upstream()
-    config = settings(redis.url, tiers={"anonymous": {"day": 50}})
+    # One bucket, and no outage: 50 clients on a busy machine may well make each other wait for 50 ms.
+    config = settings(redis.url, tiers={"anonymous": {"day": 50}}, timeout="2s")
     gateways = [t.gateway(config, upstream) for _ in range(4)]
     statuses, lock = [], threading.Lock()
 
@@ -77,7 +78,7 @@ def test_four_gateways_on_one_bucket(t):
         thread.join()
     assert len(statuses) == 400 and statuses.count(200) == 50, statuses.count(200)
     fallback = [record for gateway in gateways for record in gateway.access() if record["mode"] == "fallback"]
-    assert not fallback, "a loaded machine made Redis late; the count above still has to hold"
+    assert not fallback, fallback[:3]
 
 
 # Other ways to it.
