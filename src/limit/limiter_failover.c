@@ -94,6 +94,13 @@ void limiter_failover_count_failure(struct limiter_failover *failover,
     open_if_enough(failover, failure);
 }
 
+/* The connection is worth as much as the one before it. */
+static void confirm(struct limiter_failover *failover)
+{
+    failover->is_unconfirmed = false;
+    redis_client_confirm(failover->client);
+}
+
 void limiter_failover_count_success(struct limiter_failover *failover,
                                     int64_t took_ms,
                                     bool has_written)
@@ -102,10 +109,8 @@ void limiter_failover_count_success(struct limiter_failover *failover,
         failover->timeouts_in_row = 0;
     if (has_written)
         failover->write_failures_in_row = 0;
-    if (failover->is_unconfirmed && has_written) {
-        failover->is_unconfirmed = false;
-        redis_client_confirm(failover->client);
-    }
+    if (failover->is_unconfirmed && has_written)
+        confirm(failover);
 }
 
 static void go_up(struct limiter_failover *failover)
@@ -113,9 +118,8 @@ static void go_up(struct limiter_failover *failover)
     failover->state = FAILOVER_UP;
     failover->timeouts_in_row = 0;
     failover->write_failures_in_row = 0;
-    failover->is_unconfirmed = false;
     failover->has_script_failed = false;
-    redis_client_confirm(failover->client);
+    confirm(failover);
     /* Debts first: on this connection they are charged before the decisions that follow. */
     limiter_ledger_start(failover->ledger);
     limiter_presence_start(failover->presence);
@@ -134,6 +138,11 @@ static void on_probed(void *arg, const struct redis_failure *failure, bool is_wr
 {
     struct limiter_failover *failover = arg;
 
+    if (failover->state == FAILOVER_UP) {
+        if (failure->reason == REDIS_REASON_NONE)
+            confirm(failover); /* what was held was answered before this */
+        return;                /* else decisions will tell */
+    }
     if (failure->reason == REDIS_REASON_NONE) {
         go_up(failover);
         return;
@@ -155,6 +164,9 @@ static void on_ready(void *arg)
     failover->is_unconfirmed = true;
     if (failover->state == FAILOVER_UP) {
         limiter_failover_send_held(failover);
+        /* A worker that nobody asks confirms its connection as well, or the next loss of it, may
+         * it be hours later, would pass for an attempt that failed. */
+        probe_after(failover, 0);
         return;
     }
     if (!failover->was_connected)

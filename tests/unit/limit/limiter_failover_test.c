@@ -76,6 +76,25 @@ static void test_lost_connection_is_tried_once_more(void **state)
     store_teardown(&f);
 }
 
+/* A worker that nobody asks loses its connection again and again, and it comes back each time. */
+static void test_unused_connection_comes_back_each_time(void **state)
+{
+    struct store_fixture f;
+    struct limit_status before;
+    struct limit_status after;
+
+    store_start_up(&f, state);
+    limit_shared_status(f.shared, &before);
+    for (unsigned i = 2; i <= 4; i++) {
+        fake_redis_cut_all(f.fake);
+        STORE_UNTIL(&f, fake_redis_accepted(f.fake) == i && redis_client_is_ready(f.client));
+        loop_run_for(f.loop, 100);
+        limit_shared_status(f.shared, &after);
+        assert_true(after.is_up && after.since_ms == before.since_ms);
+    }
+    store_teardown(&f);
+}
+
 /* The table decides at the deadline; what Redis says later settles the account. */
 static void test_late_reply(void **state)
 {
@@ -448,6 +467,7 @@ int main(void)
         LOOP_TEST(test_decisions),
         LOOP_TEST(test_script_is_sent_whole_when_unknown),
         LOOP_TEST(test_lost_connection_is_tried_once_more),
+        LOOP_TEST(test_unused_connection_comes_back_each_time),
         LOOP_TEST(test_late_reply),
         LOOP_TEST(test_late_reply_that_charged_nothing),
         LOOP_TEST(test_late_replies_open_the_breaker),

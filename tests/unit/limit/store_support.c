@@ -61,9 +61,11 @@ static void run_script(struct store_fixture *f,
         say_decision(f, connection, action, tokens);
         break;
     case STORE_SILENT:
+        f->silent = connection;
         break;
     case STORE_CHARGE_SILENTLY:
         f->spent += tokens;
+        f->silent = connection;
         break;
     case STORE_HOLD:
         f->held = connection;
@@ -106,8 +108,13 @@ static void script(void *arg,
 
     if (f->is_stopped)
         return;
-    if (fake_redis_greet(connection, command))
+    if (fake_redis_greet(connection, command)) {
+        if (connection == f->silent)
+            f->silent = NULL; /* another in its place */
         return;
+    }
+    if (connection == f->silent)
+        return; /* replies are in order: none comes before the one that does not */
     if (command->count > 4 && strstr(command->arguments[3], ":probe:") != NULL) {
         f->script_probes++;
         fake_redis_reply(connection, f->fails_script_probes

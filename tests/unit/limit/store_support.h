@@ -67,6 +67,7 @@ struct store_fixture {
     double spent; /* in the store's books */
     unsigned evals;
     unsigned evalshas;
+    struct fake_redis_connection *silent;
     struct fake_redis_connection *held;
     unsigned held_count;
     double held_cost;
