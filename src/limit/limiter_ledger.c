@@ -22,8 +22,8 @@
 
 #include "limiter_redis.h"
 
-/* The rate: so many debts a turn, a turn so often while there are any; and how often to look
- * otherwise. */
+/* The rate: so many debts a turn, from one on a new connection twice as many each time, a turn so
+ * often while there are any; and how often to look otherwise. */
 #define DEBTS_A_TURN     64
 #define BUSY_INTERVAL_MS 20
 #define IDLE_INTERVAL_MS 200
@@ -63,6 +63,7 @@ struct limiter_ledger {
     size_t under_way;
     bool is_running;
     bool is_refused;             /* Redis did not take one: slower */
+    size_t turn_debts;           /* for the next turn: what a connection that ends takes along */
     int64_t heard_ms;            /* when the connection last answered here */
     struct redis_call *question; /* whether it still does */
     struct loop_timer timer;
@@ -206,9 +207,11 @@ static void on_result(void *arg, const struct redis_result *result)
         break;
     case LIMITER_REDIS_ALLOWED:
     case LIMITER_REDIS_DENIED:
-    case LIMITER_REDIS_ODD_KEY:   /* nothing can be charged there */
+    case LIMITER_REDIS_ODD_KEY: /* nothing can be charged there */
+        break;
     case LIMITER_REDIS_BAD_REPLY: /* unknown: not a second time */
-    case LIMITER_REDIS_LOST:      /* likewise */
+    case LIMITER_REDIS_LOST:      /* likewise; so little is to be under way when that goes on */
+        charge->ledger->turn_debts = 1;
         break;
     }
     if (--charge->pending == 0)
@@ -314,6 +317,13 @@ static bool has_any_debt(const struct limiter_ledger *ledger)
     return false;
 }
 
+static void collect_turn(struct limiter_ledger *ledger)
+{
+    (void)collect(ledger, ledger->turn_debts); /* what is left decides about the next turn */
+    if (ledger->turn_debts < DEBTS_A_TURN)
+        ledger->turn_debts *= 2;
+}
+
 static void on_question_answered(void *arg, const struct redis_result *result)
 {
     struct limiter_ledger *ledger = arg;
@@ -347,7 +357,7 @@ static void run(void *arg)
     else if (ledger->under_way >= MAX_UNDER_WAY || !has_any_debt(ledger))
         next_ms = IDLE_INTERVAL_MS;
     else if (loop_now_ms(ledger->loop) - ledger->heard_ms <= HEARD_FOR_MS)
-        (void)collect(ledger, DEBTS_A_TURN); /* what is left decides about the next turn */
+        collect_turn(ledger);
     else
         ask(ledger);
     if (!ledger->is_refused && has_any_debt(ledger))
@@ -361,6 +371,7 @@ void limiter_ledger_start(struct limiter_ledger *ledger)
 {
     ledger->is_running = true;
     ledger->is_refused = false;
+    ledger->turn_debts = 1;
     ledger->heard_ms = loop_now_ms(ledger->loop);
     run(ledger);
 }

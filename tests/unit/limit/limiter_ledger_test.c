@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -87,6 +88,34 @@ static void test_an_unused_connection_is_asked_first(void **state)
     store_teardown(&f);
 }
 
+/* What is under way when a connection ends is lost to the books: it is to be little. */
+static void test_a_connection_that_ends_takes_little_along(void **state)
+{
+    struct store_fixture f;
+    struct bucket_shape *shape;
+    struct limit_decision decision;
+
+    store_start_up(&f, state);
+    shape = bucket_shapes_ref(bucket_table_shapes(f.shared->table), &f.policy, 1, 0);
+    store_lose_redis(&f); /* three are owed */
+    for (int i = 0; i < 40; i++) {
+        char name[32];
+        struct bucket_key key;
+
+        (void)snprintf(name, sizeof(name), "user:x%d", i);
+        bucket_table_key(f.shared->table, slice_of(name), f.query.route, &key);
+        assert_true(bucket_table_take(f.shared->table, &key, shape, 1, clock_monotonic_ms(),
+                                      BUCKET_LEDGER_ADD, &decision));
+    }
+    f.fails_probes = false;
+    STORE_ACTS(&f, STORE_CUT, STORE_CUT, STORE_CUT, STORE_DECIDE);
+    STORE_UNTIL(&f, f.spent >= 43 - 3 - 3);
+    loop_run_for(f.loop, 300);
+    assert_true(f.spent < 43);
+    bucket_shape_unref(shape);
+    store_teardown(&f);
+}
+
 static void test_charge_and_refund(void **state)
 {
     struct store_fixture f;
@@ -135,6 +164,7 @@ int main(void)
         LOOP_TEST(test_write_back_at_most_once),
         LOOP_TEST(test_write_back_until_it_is_done),
         LOOP_TEST(test_an_unused_connection_is_asked_first),
+        LOOP_TEST(test_a_connection_that_ends_takes_little_along),
         LOOP_TEST(test_charge_and_refund),
         LOOP_TEST(test_share),
     };
