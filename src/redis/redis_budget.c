@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A ring of the last reservations in order of time: the next one is no sooner
- * than a second after the oldest, which is exactly "so many in any second".
+ * than PERIOD_MS after the oldest. That is more than a second, for an attempt
+ * begins some milliseconds after its moment, each by another number of them:
+ * who counts arrivals shall find no second with one more.
  * A lock is fine: a worker comes by ten times a second at the most.
  */
 #include "kamiyo/redis/redis_budget.h"
@@ -10,6 +12,8 @@
 #include <stddef.h>
 
 #include "kamiyo/base/mem.h"
+
+#define PERIOD_MS 1100
 
 struct redis_budget {
     pthread_mutex_t lock;
@@ -43,8 +47,8 @@ int64_t redis_budget_reserve(struct redis_budget *budget, int64_t wanted_ms)
     oldest = budget->reserved_ms[budget->next];
     newest =
         budget->reserved_ms[(budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND];
-    if (oldest != 0 && wanted_ms < oldest + 1000)
-        wanted_ms = oldest + 1000;
+    if (oldest != 0 && wanted_ms < oldest + PERIOD_MS)
+        wanted_ms = oldest + PERIOD_MS;
     /* Kept in order; a back-off that ends before another's reservation waits for its turn. */
     if (wanted_ms < newest)
         wanted_ms = newest;

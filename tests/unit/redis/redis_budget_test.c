@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Reservations: never more than ten in a second, with room for how late each attempt begins. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "kamiyo/redis/redis_budget.h"
+
+enum {
+    COUNT = 200,
+    LATENESS_MS = 50 /* of one attempt against another's */
+};
+
+static void test_ten_in_any_second(void **state)
+{
+    struct redis_budget *budget = redis_budget_create();
+    int64_t at_ms[COUNT];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        int64_t wanted_ms = 5000 + i * 7; /* far more often than allowed */
+
+        at_ms[i] = redis_budget_reserve(budget, wanted_ms);
+        assert_true(at_ms[i] >= wanted_ms);
+        if (i > 0)
+            assert_true(at_ms[i] >= at_ms[i - 1]);
+        if (i >= REDIS_BUDGET_PER_SECOND)
+            assert_true(at_ms[i] - at_ms[i - REDIS_BUDGET_PER_SECOND] >= 1000 + LATENESS_MS);
+    }
+    /* and not much fewer */
+    assert_true(at_ms[COUNT - 1] - at_ms[0] < COUNT / REDIS_BUDGET_PER_SECOND * 1200);
+    redis_budget_destroy(&budget);
+    assert_null(budget);
+}
+
+static void test_ten_at_once_after_a_rest(void **state)
+{
+    struct redis_budget *budget = redis_budget_create();
+
+    (void)state;
+    for (int round = 1; round < 4; round++)
+        for (int i = 0; i < REDIS_BUDGET_PER_SECOND; i++)
+            assert_int_equal(redis_budget_reserve(budget, round * 60000), round * 60000);
+    redis_budget_destroy(&budget);
+    redis_budget_destroy(&budget);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ten_in_any_second),
+        cmocka_unit_test(test_ten_at_once_after_a_rest),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
