@@ -50,16 +50,18 @@ static bool is_secret_name(struct slice name)
     if (slice_find(name, '%') == name.length)
         return false;
     for (size_t i = 0; i < name.length; i++) {
-        char byte = name.data[i];
+        bool may_escape = name.data[i] == '%' && i + 2 < name.length;
+        int high = may_escape ? hex_value(name.data[i + 1]) : -1;
+        int low = may_escape ? hex_value(name.data[i + 2]) : -1;
 
         if (length == sizeof(decoded))
             return false;
-        if (byte == '%' && i + 2 < name.length && hex_value(name.data[i + 1]) >= 0 &&
-            hex_value(name.data[i + 2]) >= 0) {
-            byte = (char)(hex_value(name.data[i + 1]) << 4 | hex_value(name.data[i + 2]));
+        if (high >= 0 && low >= 0) {
+            decoded[length++] = (char)(high << 4 | low);
             i += 2;
+        } else {
+            decoded[length++] = name.data[i];
         }
-        decoded[length++] = byte;
     }
     return is_secret_word((struct slice){decoded, length});
 }

@@ -364,6 +364,11 @@ static bool is_sampled(struct access_log_shard *shard, uint64_t share)
     return shard->random >> 32 < share;
 }
 
+bool access_log_is_enabled(const struct access_log_shard *shard)
+{
+    return atomic_load_explicit(&shard->log->settings.is_enabled, memory_order_relaxed);
+}
+
 void access_log_write(struct access_log_shard *shard,
                       const struct access_record *record,
                       struct metrics_shard *metrics)

@@ -62,7 +62,7 @@ void record_write(struct exchange *exchange)
     if (exchange->upstream_us < 0 && exchange->sent_us > 0) /* it was asked, and gave no answer */
         exchange->upstream_us = now_us - exchange->sent_us;
     count(exchange, duration_us);
-    if (proxy->parts.access_log == NULL)
+    if (proxy->parts.access_log == NULL || !access_log_is_enabled(proxy->parts.access_log))
         return;
 
     bool has_window = exchange->is_limited && exchange->decision.window_count > 0;

@@ -57,6 +57,8 @@ struct access_log *access_log_create(const struct access_log_options *options,
 /* Writes what is gathered (waiting at most a second for a slow reader) and closes. */
 void access_log_destroy(struct access_log **log);
 struct access_log_shard *access_log_shard(struct access_log *log, size_t index);
+/* Whether any line is wanted: if not, a record need not be put together. */
+bool access_log_is_enabled(const struct access_log_shard *shard);
 /* Owner's thread only. */
 void access_log_write(struct access_log_shard *shard,
                       const struct access_record *record,

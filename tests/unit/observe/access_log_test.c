@@ -175,9 +175,11 @@ static void test_sample(void **state)
     options.denied_always = false;
     assert_true(access_log_configure(log, &options, NULL));
     access_log_write(shard, &record, metrics_shard(metrics, 0));
+    assert_true(access_log_is_enabled(shard));
     options.is_enabled = false;
     options.sample = 1;
     assert_true(access_log_configure(log, &options, NULL));
+    assert_false(access_log_is_enabled(shard));
     access_log_write(shard, &record, metrics_shard(metrics, 0));
     access_log_destroy(&log);
     assert_int_equal(count_lines(read_file(path)), 1);
