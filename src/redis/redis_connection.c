@@ -10,10 +10,9 @@
  * - A context frees itself after errors, calling what is pending with NULL and
  *   then on_disconnect: that is where `context` becomes NULL, and the owner
  *   hears of it from a deferred task, when nothing of hiredis is on the stack.
- * - hiredis reads and writes the socket through its table of functions, and two
- *   of them are ours: what is read waits in `input` until take_replies has seen
- *   whose it is, and an output buffer that was sent whole is kept. hiredis gets
- *   its own replies a line at a time, so it never sees one that is a script's.
+ * - hiredis reads and writes the socket through two functions of ours: what is
+ *   read waits in `input` until take_replies has seen whose it is, and a buffer
+ *   that was sent whole is kept. hiredis gets its own replies line by line.
  * - A reply that nobody asked for would end the process in an assertion of
  *   hiredis's. It can only come when nothing is in flight, or behind the last
  *   reply that was awaited: both are looked for before hiredis goes on.
@@ -282,9 +281,8 @@ static void take_other_reply(struct redis_connection *connection, struct redis_c
         return;
     }
     connection->is_reader_busy = reply == NULL;
-    if (reply == NULL)
-        return;
-    deliver(connection, command, reply);
+    if (reply != NULL)
+        deliver(connection, command, reply);
     freeReplyObject(reply);
 }
 
@@ -326,8 +324,8 @@ static void take_replies(struct redis_connection *connection)
             redisAsyncHandleRead(connection->context);
         }
     }
-    /* Nothing, or the beginning of a script's reply. */
-    if (input->start > 0)
+    /* Nothing is left, or the beginning of a script's reply. */
+    if (input->start > 0 && input->start < input->end)
         memmove(input->data, input->data + input->start, input->end - input->start + 1);
     input->end -= input->start;
     input->start = 0;
@@ -343,11 +341,9 @@ static void read_unasked(struct redis_connection *connection)
     struct slice text;
     void *reply = NULL;
 
-    if (redisBufferRead(context) != REDIS_OK) {
+    if (redisBufferRead(context) != REDIS_OK)
         end_by_error(connection);
-        return;
-    }
-    if (input->end == 0)
+    if (connection->context == NULL || input->end == 0)
         return;
     /* When it fails the reader says so next. */
     (void)redisReaderFeed(context->reader, input->data, input->end);
@@ -358,8 +354,7 @@ static void read_unasked(struct redis_connection *connection)
     redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "a reply without a command");
     if (redis_reply_is_error(reply, &text))
         (void)redis_failure_from_reply(text, &failure); /* whatever it says, the connection ends */
-    if (reply != NULL)
-        freeReplyObject(reply);
+    freeReplyObject(reply);
     redis_connection_close(connection, &failure);
 }
 
@@ -380,7 +375,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     /* TLS may have something to write first, and hiredis knows; else there is only our input. */
     if (connection->tls != NULL)
         redisAsyncHandleRead(connection->context);
-    else if (redisBufferRead(&connection->context->c) != REDIS_OK)
+    else if (read_input(&connection->context->c, NULL, 0) < 0)
         end_by_error(connection);
     take_replies(connection);
     if (connection->context == NULL)
@@ -405,6 +400,19 @@ static ssize_t write_output(redisContext *context)
     return 0;
 }
 
+/* As redisAsyncHandleWrite; TLS, which may have to read first, needs that one. */
+static void write_plain(struct redis_connection *connection)
+{
+    int is_done = 0;
+
+    if (redisBufferWrite(&connection->context->c, &is_done) != REDIS_OK)
+        end_by_error(connection);
+    else if (is_done)
+        hook_del_write(connection);
+    else
+        hook_add_write(connection);
+}
+
 static void flush(void *arg)
 {
     struct redis_connection *connection = arg;
@@ -415,7 +423,10 @@ static void flush(void *arg)
         ERR_clear_error();
     errno = 0;
     connection->is_flushing = true;
-    redisAsyncHandleWrite(connection->context);
+    if (connection->tls != NULL)
+        redisAsyncHandleWrite(connection->context);
+    else
+        write_plain(connection);
     connection->is_flushing = false;
 }
 
@@ -540,14 +551,12 @@ bool redis_connection_send(struct redis_connection *connection,
 
 char *redis_connection_reserve(struct redis_connection *connection, size_t length)
 {
-    redisContext *context;
+    redisContext *context = connection->context != NULL ? &connection->context->c : NULL;
 
-    if (connection->context == NULL)
+    if (context == NULL || (context->flags & (REDIS_DISCONNECTING | REDIS_FREEING)) != 0)
         return NULL;
-    context = &connection->context->c;
-    if ((context->flags & (REDIS_DISCONNECTING | REDIS_FREEING)) != 0)
-        return NULL;
-    context->obuf = sdsMakeRoomFor(context->obuf, length);
+    if (sdsavail(context->obuf) < length)
+        context->obuf = sdsMakeRoomFor(context->obuf, length);
     if (context->obuf == NULL)
         abort(); /* out of memory, as in mem_alloc */
     return context->obuf + sdslen(context->obuf);
