@@ -22,8 +22,9 @@ struct bucket_shape {
     int64_t share;             /* 1 = the whole limits, n = one n-th */
     int64_t largest_cost;      /* of a share: no capacity is smaller; else 0 */
     uint16_t index;
-    /* Apart from what every decision reads: all workers write it. */
+    /* On a line of its own, apart from what every decision reads: all workers write it. */
     _Alignas(64) atomic_ulong reference_count;
+    char rest_of_line[64 - sizeof(atomic_ulong)];
 };
 
 struct bucket_shapes;
