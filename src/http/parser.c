@@ -117,6 +117,8 @@ init(struct http_parser *parser, const struct http_limits *limits, struct http_p
     parser->error_status = 0;
     parser->error_reason = NULL;
     parser->line_state = LINE_METHOD;
+    parser->method = parser->target =
+        (struct http_parser_span){0, 0}; /* read after an error, too */
 }
 
 void http_parser_init_request(struct http_parser *parser,

@@ -324,6 +324,24 @@ static void test_framing_refusals(void **state)
     check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
 }
 
+/* The log is told what was understood of a refused request: nothing of an earlier one. */
+static void test_nothing_understood(void **state)
+{
+    static struct http_parser parser;
+    static struct http_parser_field fields[HTTP_SUPPORT_FIELDS];
+    struct http_request_head head = {.head.fields = parsed.fields};
+    size_t consumed;
+
+    (void)state;
+    memset(&parser, 0x5a, sizeof(parser));
+    http_parser_init_request(&parser, &http_support_limits, fields);
+    assert_int_equal(
+        http_parser_request(&parser, BYTES("\x01 / HTTP/1.1\r\n\r\n"), &head, &consumed),
+        HTTP_PARSER_ERROR);
+    assert_int_equal(parser.method.length, 0);
+    assert_int_equal(parser.target.length, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_field_refusals),
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_framing_refusals),
+        cmocka_unit_test(test_nothing_understood),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
