@@ -14,8 +14,8 @@
  *   read waits in `input` until take_replies has seen whose it is, and a buffer
  *   that was sent whole is kept. hiredis gets its own replies line by line.
  * - A reply that nobody asked for would end the process in an assertion of
- *   hiredis's. It can only come when nothing is in flight, or behind the last
- *   reply that was awaited: both are looked for before hiredis goes on.
+ *   hiredis's. All are looked for first: with nothing in flight, behind the last
+ *   that is awaited, and in its line (two bytes behind a string may be anything).
  */
 #include "redis_connection.h"
 
@@ -199,13 +199,15 @@ static void deliver(struct redis_connection *connection,
                     struct redis_command *command,
                     const struct redis_reply *reply)
 {
+    const redisReader *reader = connection->context->c.reader;
     bool is_excess;
 
     TAILQ_REMOVE(&connection->commands, command, entry);
     connection->in_flight--;
     /* Looked at before the callback: what it sends must not be answered by bytes that were there
      * already. */
-    is_excess = connection->in_flight == 0 && connection->input.start < connection->input.end;
+    is_excess = reader->pos < reader->len ||
+                (connection->in_flight == 0 && connection->input.start < connection->input.end);
     connection->handler->on_reply(connection->arg, command, reply);
     if (is_excess)
         end_badly(connection, "more replies than commands");

@@ -273,6 +273,33 @@ static void test_excess_and_send(void **state)
     teardown(&f);
 }
 
+/* hiredis does not look at the two bytes behind a string: what follows them in the same line would
+ * pass for a reply that nobody asked for, and end the process, or for the next one. */
+static void test_reply_inside_line(void **state)
+{
+    static const char reply[] = "$1\r\nxAB+b\r\n";
+
+    for (int is_plain = 0; is_plain < 2; is_plain++) {
+        for (int is_last = 0; is_last < 2; is_last++) {
+            struct fixture f;
+
+            setup(&f, state);
+            if (is_plain)
+                send_plain(&f);
+            else
+                send_script(&f);
+            if (!is_last)
+                send_plain(&f);
+            push(&f, reply, sizeof(reply) - 1);
+            assert_true(f.is_closed);
+            expect_said(&f, is_last ? "0:x " : "0:x 1:lost ");
+            assert_int_equal(f.failure.reason, REDIS_REASON_BAD_REPLY);
+            assert_string_equal(f.failure.detail, "more replies than commands");
+            teardown(&f);
+        }
+    }
+}
+
 /* Closed from a callback: nothing more is told of but losses, in order, of either way. */
 static void test_close_inside(void **state)
 {
@@ -379,6 +406,7 @@ int main(void)
         LOOP_TEST(test_many),
         LOOP_TEST(test_bad_replies),
         LOOP_TEST(test_excess_and_send),
+        LOOP_TEST(test_reply_inside_line),
         LOOP_TEST(test_close_inside),
         LOOP_TEST(test_end_inside_reply),
         LOOP_TEST(test_endless),
