@@ -31,13 +31,26 @@ def wait_for_port(port, process, seconds=10):
     raise RuntimeError(f"{process.args[0]} does not listen on {port}")
 
 
-class Process:
-    """A program on one CPU, with all its children."""
+def cpu_seconds_of(pids):
+    """Of all threads of these processes: schedstat counts nanoseconds."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            try:
+                with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                    total += int(f.read().split()[0])
+            except FileNotFoundError:
+                pass  # the thread has just ended
+    return total / 1e9
 
-    def __init__(self, arguments, cpu, port, environment=None):
+
+class Process:
+    """A program on one CPU, with all its children, in a session of its own or in the bench's."""
+
+    def __init__(self, arguments, cpu, port, environment=None, is_own_session=True):
         self.process = subprocess.Popen(
             ["taskset", "-c", str(cpu), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, start_new_session=True)
+            stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, start_new_session=is_own_session)
         self.cpu, self.port = cpu, port
         wait_for_port(port, self.process)
 
@@ -59,16 +72,7 @@ class Process:
         return found
 
     def cpu_seconds(self):
-        """Of all threads of all its processes: schedstat counts nanoseconds."""
-        total = 0
-        for pid in self.pids():
-            for task in os.listdir(f"/proc/{pid}/task"):
-                try:
-                    with open(f"/proc/{pid}/task/{task}/schedstat") as f:
-                        total += int(f.read().split()[0])
-                except FileNotFoundError:
-                    pass
-        return total / 1e9
+        return cpu_seconds_of(self.pids())
 
     def anonymous_bytes(self):
         total = 0

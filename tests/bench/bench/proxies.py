@@ -16,6 +16,7 @@ class Bench:
     def __init__(self, root, folder):
         self.root, self.folder = pathlib.Path(root), pathlib.Path(folder)
         self.started = []
+        self.is_one_session = False  # of all that is started: they share a CPU, and the kernel may share it out by sessions
 
     def file(self, name, text):
         path = self.folder / name
@@ -23,7 +24,7 @@ class Bench:
         return str(path)
 
     def start(self, arguments, cpu, port, environment=None):
-        process = Process(arguments, cpu, port, environment)
+        process = Process(arguments, cpu, port, environment, is_own_session=not self.is_one_session)
         self.started.append(process)
         return process
 
@@ -102,12 +103,12 @@ backend b
     return bench.start(["haproxy", "-f", config], PROXY_CPU, port)
 
 
-def nginx_proxy(bench, upstream_port, http="", location="", main="", name=None):
+def nginx_proxy(bench, upstream_port, http="", location="", main="", name=None, workers=1, cpu=PROXY_CPU):
     port = free_port()
     return nginx(bench, name or f"nginx-{port}", f"""{http}
         upstream u {{ server 127.0.0.1:{upstream_port}; keepalive 1024; keepalive_requests 1000000000; }}
         server {{ listen 127.0.0.1:{port} reuseport; location / {{ {location}
-            proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", PROXY_CPU, port, main)
+            proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", cpu, port, main, workers)
 
 
 def relay(bench, upstream_port):

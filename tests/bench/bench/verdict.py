@@ -71,6 +71,12 @@ def warnings(report):
     return said + [f"rate: {limit}" for limit in report.get("rate", {}).get("limits", [])]
 
 
+def notes(report):
+    """What a figure is to be read beside."""
+    control = report["cases"].get("workers", {}).get("one worker", {}).get("control")
+    return [f"two workers, of one worker: {control:.2f} for nginx, whose workers share nothing"] if control else []
+
+
 def say_value(row):
     return f"{row['value']:.0f} {row['unit']}" if row["unit"] else f"{row['value']:.2f}"
 
@@ -79,4 +85,4 @@ def table(report):
     lines = [f"{'figure':<62}{'value':>11}{'must':>8}{'aim':>8}  met"]
     for row in rows(report):
         lines.append(f"{row['figure']:<62}{say_value(row):>11}{row['must']:>8}{row['aim']:>8}  {row['verdict']}")
-    return "\n".join(lines + [f"! {warning}" for warning in warnings(report)])
+    return "\n".join(lines + [f"  {note}" for note in notes(report)] + [f"! {warning}" for warning in warnings(report)])
