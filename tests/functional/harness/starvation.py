@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: MIT
 """How long the gateway's threads waited for a CPU: what the machine, and not the gateway, made somebody wait."""
 
+import os
 import threading
 import time
 from pathlib import Path
 
 
+def stolen():
+    """Seconds that the host took from each CPU of a virtual machine: nothing ran there, and no thread is told of it."""
+    with open("/proc/stat") as file:
+        rows = [line.split() for line in file if line.startswith("cpu") and line[3].isdigit()]
+    return {row[0]: int(row[8]) / os.sysconf("SC_CLK_TCK") for row in rows}
+
+
 class Starvation:
-    """Samples /proc/PID/task/*/schedstat, whose second number is the time that a thread was ready and did not run."""
+    """Samples /proc/PID/task/*/schedstat, whose second number is the time that a thread was ready and did not run, and
+    what the host took meanwhile, of which the most that it took from one CPU is added."""
 
     def __init__(self, pid):
         self.files = [task / "schedstat" for task in Path(f"/proc/{pid}/task").iterdir()]
-        self.samples = []  # (Unix time, {file: seconds})
+        self.samples = []  # (Unix time, {file: seconds}, {CPU: seconds})
         self.stopping = False
         self.thread = threading.Thread(target=self._run)
         self._sample()
@@ -25,7 +34,7 @@ class Starvation:
                 waited[file] = int(file.read_text().split()[1]) / 1e9
             except (OSError, IndexError):
                 pass  # the thread has ended, or the kernel does not count
-        self.samples.append((now, waited))
+        self.samples.append((now, waited, stolen()))
 
     def _run(self):
         while not self.stopping:
@@ -46,4 +55,8 @@ class Starvation:
             if sample[0] >= last:
                 after = sample
                 break
-        return max((seconds - before[1].get(file, seconds) for file, seconds in after[1].items()), default=0.0)
+
+        def most(before, after):
+            return max((seconds - before.get(name, seconds) for name, seconds in after.items()), default=0.0)
+
+        return most(before[1], after[1]) + most(before[2], after[2])
