@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "kamiyo/base/digits.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/observe/metrics.h"
 #include "kamiyo/version.h"
@@ -49,14 +50,6 @@ static void answer_json(struct admin_connection *connection, body_fn *write, con
     mem_free(memory);
 }
 
-static int hex_value(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 /* Percent-decoded into `out` of `capacity` bytes; false: a broken escape, a control byte, or too
  * long. */
 static bool decode(struct slice text, char *out, size_t capacity, size_t *length)
@@ -67,12 +60,11 @@ static bool decode(struct slice text, char *out, size_t capacity, size_t *length
         char byte = text.data[i];
 
         if (byte == '%') {
-            int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
-            int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
+            int escaped = i + 2 < text.length ? digits_hex_byte(text.data + i + 1) : -1;
 
-            if (high < 0 || low < 0)
+            if (escaped < 0)
                 return false;
-            byte = (char)(high << 4 | low);
+            byte = (char)escaped;
             i += 2;
         }
         if (count == capacity || (unsigned char)byte < 0x20 || byte == 0x7f)
@@ -89,7 +81,6 @@ static bool decode(struct slice text, char *out, size_t capacity, size_t *length
  */
 static bool escape_user(char *key, size_t capacity, size_t *length)
 {
-    static const char hex_digits[] = "0123456789ABCDEF";
     char plain[MAX_KEY_BYTES];
     size_t plain_length = *length;
     struct text text;
@@ -104,9 +95,7 @@ static bool escape_user(char *key, size_t capacity, size_t *length)
         if (i < sizeof("user:") - 1 || is_alphanumeric || strchr("._@+=-%", byte) != NULL) {
             text_append_char(&text, plain[i]);
         } else {
-            text_append_char(&text, '%');
-            text_append_char(&text, hex_digits[byte >> 4]);
-            text_append_char(&text, hex_digits[byte & 15]);
+            text_append_percent(&text, plain[i]);
         }
     }
     *length = text.length;

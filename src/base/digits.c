@@ -2,7 +2,7 @@
 /*
  * Decimal digits without a loop over each: the length follows from the highest
  * bit, and digits leave in pairs from a table, four at a step, because divisions
- * are what a number costs.
+ * are what a number costs. Hexadecimal digits are rare, and read as they come.
  */
 #include "kamiyo/base/digits.h"
 
@@ -94,4 +94,20 @@ char *digits_write_many(char *out, uint64_t value)
     else
         (void)write_short(out, (uint32_t)value); /* ends where the last four begin */
     return end;
+}
+
+int digits_hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    digit |= 0x20; /* A to F become small, and nothing else becomes a to f */
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+int digits_hex_byte(const char *two)
+{
+    int high = digits_hex_value(two[0]);
+    int low = high >= 0 ? digits_hex_value(two[1]) : -1;
+
+    return low >= 0 ? high << 4 | low : -1;
 }

@@ -69,7 +69,25 @@ static size_t utf8_length(const unsigned char *bytes, size_t room)
     return length;
 }
 
-static const char hex_digits[] = "0123456789abcdef";
+void text_append_hex(struct text *text, const void *bytes, size_t length)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *from = bytes;
+
+    for (size_t i = 0; i < length; i++) {
+        text_append_char(text, digits[from[i] >> 4]);
+        text_append_char(text, digits[from[i] & 15]);
+    }
+}
+
+void text_append_percent(struct text *text, char byte)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    text_append_char(text, '%');
+    text_append_char(text, digits[(unsigned char)byte >> 4]);
+    text_append_char(text, digits[byte & 15]);
+}
 
 static void append_json_escape(struct text *text, unsigned char byte)
 {
@@ -91,8 +109,7 @@ static void append_json_escape(struct text *text, unsigned char byte)
         break;
     default:
         text_append(text, SLICE("\\u00"));
-        text_append_char(text, hex_digits[byte >> 4]);
-        text_append_char(text, hex_digits[byte & 15]);
+        text_append_hex(text, &byte, 1);
         break;
     }
 }
@@ -204,8 +221,7 @@ void text_append_quoted(struct text *text, struct slice bytes)
             text_append_char(text, (char)byte);
         } else {
             text_append(text, SLICE("\\x"));
-            text_append_char(text, hex_digits[byte >> 4]);
-            text_append_char(text, hex_digits[byte & 15]);
+            text_append_hex(text, &byte, 1);
         }
     }
 }

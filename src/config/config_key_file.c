@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kamiyo/base/digits.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/config/config.h"
 #include "kamiyo/config/config_accept.h"
@@ -32,10 +33,7 @@ struct key_item {
 static bool accept_digest(struct slice text)
 {
     for (size_t i = 0; i < text.length; i++) {
-        char byte = text.data[i];
-
-        if (!((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f') ||
-              (byte >= 'A' && byte <= 'F')))
+        if (digits_hex_value(text.data[i]) < 0)
             return false;
     }
     return text.length == 64;
@@ -74,13 +72,6 @@ static const struct config_key keys[] = {
 };
 static const struct config_table table = {keys, COUNT_OF(keys)};
 
-static unsigned hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return (unsigned)(digit - '0');
-    return (unsigned)((digit | 0x20) - 'a') + 10;
-}
-
 static void read_entry(const struct config_value *value, struct api_key_options *options)
 {
     struct key_item item = {.sha256 = NULL};
@@ -99,8 +90,7 @@ static void read_entry(const struct config_value *value, struct api_key_options 
     entry = &options->keys[options->key_count]; /* one for each item of the list was allocated */
     if (item.sha256 != NULL && item.user != NULL) {
         for (size_t i = 0; i < sizeof(entry->sha256); i++)
-            entry->sha256[i] =
-                (uint8_t)(hex_value(item.sha256[2 * i]) << 4 | hex_value(item.sha256[2 * i + 1]));
+            entry->sha256[i] = (uint8_t)digits_hex_byte(item.sha256 + 2 * i); /* it was accepted */
         entry->user = item.user;
         entry->tier = item.tier != NULL ? item.tier : mem_copy_string("");
         item.user = NULL;

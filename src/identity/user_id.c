@@ -13,8 +13,6 @@
 #include "kamiyo/base/text.h"
 #include "kamiyo/identity/digest.h"
 
-static const char hex_digits[] = "0123456789ABCDEF";
-
 /* A-Z a-z 0-9 . _ @ + = -, a bit for each ASCII byte. */
 static bool is_plain(char byte)
 {
@@ -36,7 +34,6 @@ static bool is_plain_id(struct slice id)
 
 static void append_digest(struct text *text, struct slice id)
 {
-    static const char lower_digits[] = "0123456789abcdef";
     uint8_t bytes[DIGEST_BYTES];
     struct digest digest;
 
@@ -44,10 +41,7 @@ static void append_digest(struct text *text, struct slice id)
     digest_sha256(&digest, id, bytes);
     digest_clear(&digest);
     text_append(text, SLICE("sha256-"));
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        text_append_char(text, lower_digits[bytes[i] >> 4]);
-        text_append_char(text, lower_digits[bytes[i] & 15]);
-    }
+    text_append_hex(text, bytes, sizeof(bytes));
 }
 
 size_t user_id_format(struct slice id, char out[USER_ID_MAX_BYTES])
@@ -58,15 +52,10 @@ size_t user_id_format(struct slice id, char out[USER_ID_MAX_BYTES])
         return (size_t)(slice_put(out, id) - out);
     text_init(&text, out, USER_ID_MAX_BYTES);
     for (size_t i = 0; i < id.length && !text.overflow; i++) {
-        unsigned char byte = (unsigned char)id.data[i];
-
-        if (is_plain(id.data[i])) {
+        if (is_plain(id.data[i]))
             text_append_char(&text, id.data[i]);
-        } else {
-            text_append_char(&text, '%');
-            text_append_char(&text, hex_digits[byte >> 4]);
-            text_append_char(&text, hex_digits[byte & 15]);
-        }
+        else
+            text_append_percent(&text, id.data[i]);
     }
     if (text.overflow) {
         text_init(&text, out, USER_ID_MAX_BYTES);

@@ -80,17 +80,6 @@ static bool parse_ipv4(struct slice text, uint8_t bytes[IPV4_BYTES])
     return count == IPV4_BYTES;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* One to four hexadecimal digits. */
 static bool parse_group(struct slice part, uint8_t bytes[2])
 {
@@ -99,7 +88,7 @@ static bool parse_group(struct slice part, uint8_t bytes[2])
     if (part.length < 1 || part.length > 4)
         return false;
     for (size_t i = 0; i < part.length; i++) {
-        int digit = hex_value(part.data[i]);
+        int digit = digits_hex_value(part.data[i]);
 
         if (digit < 0)
             return false;

@@ -18,14 +18,6 @@
 /* Longest target that is looked at; a longer one is cut in any case. */
 #define MAX_TARGET_BYTES 4096
 
-static int hex_value(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 static const struct slice secrets[] = {
     {"token", 5}, {"api_key", 7}, {"key", 3}, {"secret", 6}, {"signature", 9}};
 
@@ -51,13 +43,12 @@ static bool is_secret_name(struct slice name)
         return false;
     for (size_t i = 0; i < name.length; i++) {
         bool may_escape = name.data[i] == '%' && i + 2 < name.length;
-        int high = may_escape ? hex_value(name.data[i + 1]) : -1;
-        int low = may_escape ? hex_value(name.data[i + 2]) : -1;
+        int escaped = may_escape ? digits_hex_byte(name.data + i + 1) : -1;
 
         if (length == sizeof(decoded))
             return false;
-        if (high >= 0 && low >= 0) {
-            decoded[length++] = (char)(high << 4 | low);
+        if (escaped >= 0) {
+            decoded[length++] = (char)escaped;
             i += 2;
         } else {
             decoded[length++] = name.data[i];

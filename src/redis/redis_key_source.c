@@ -33,14 +33,9 @@ struct key_source_call {
 static void
 format_key(const struct redis_key_source *source, const uint8_t *digest, struct text *key)
 {
-    static const char hex_digits[] = "0123456789abcdef";
-
     text_append(key, slice_of(source->prefix));
     text_append_char(key, ':');
-    for (size_t i = 0; i < KEY_SOURCE_DIGEST_BYTES; i++) {
-        text_append_char(key, hex_digits[digest[i] >> 4]);
-        text_append_char(key, hex_digits[digest[i] & 15]);
-    }
+    text_append_hex(key, digest, KEY_SOURCE_DIGEST_BYTES);
 }
 
 static void read_reply(const struct redis_reply *reply, struct key_record *record)

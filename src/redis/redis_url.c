@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kamiyo/base/attributes.h"
+#include "kamiyo/base/digits.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/base/text.h"
 
@@ -66,17 +67,6 @@ static const struct redis_scheme *scheme_of(struct slice text, struct slice *res
     return NULL;
 }
 
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
-}
-
 /* Percent-decode into `out` of text.length + 1 bytes. A NUL could not be passed on as text. */
 static bool decode(struct slice text, char *out, const char *what, struct error *error)
 {
@@ -86,17 +76,16 @@ static bool decode(struct slice text, char *out, const char *what, struct error 
         char byte = text.data[i];
 
         if (byte == '%') {
-            int high = i + 1 < text.length ? hex_digit(text.data[i + 1]) : -1;
-            int low = i + 2 < text.length ? hex_digit(text.data[i + 2]) : -1;
+            int escaped = i + 2 < text.length ? digits_hex_byte(text.data + i + 1) : -1;
 
-            if (high < 0 || low < 0) {
+            if (escaped < 0) {
                 error_set(error,
                           "a %% in the %s is not followed by two hexadecimal digits (write %%25 "
                           "for itself)",
                           what);
                 return false;
             }
-            byte = (char)(high * 16 + low);
+            byte = (char)escaped;
             i += 2;
         }
         if (byte == '\0') {

@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "kamiyo/base/digits.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/route/name_map.h"
 #include "kamiyo/route/prefix_tree.h"
@@ -273,14 +274,6 @@ static size_t first_in(const struct route_matcher *matcher,
     return best;
 }
 
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte = (char)(byte | 0x20);
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 /* Decode once; what is no escape stays as it is. At most `capacity` bytes: no configured path is
  * that long. */
 static struct slice decode(struct slice path, char *out, size_t capacity)
@@ -288,11 +281,11 @@ static struct slice decode(struct slice path, char *out, size_t capacity)
     size_t length = 0;
 
     for (size_t i = 0; i < path.length && length < capacity; i++) {
-        int high = path.data[i] == '%' && i + 2 < path.length ? hex_digit(path.data[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(path.data[i + 2]) : -1;
+        bool may_escape = path.data[i] == '%' && i + 2 < path.length;
+        int escaped = may_escape ? digits_hex_byte(path.data + i + 1) : -1;
 
-        if (low >= 0) {
-            out[length++] = (char)(high << 4 | low);
+        if (escaped >= 0) {
+            out[length++] = (char)escaped;
             i += 2;
         } else {
             out[length++] = path.data[i];

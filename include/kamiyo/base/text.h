@@ -45,6 +45,10 @@ static inline void text_append_char(struct text *text, char byte)
 }
 void text_append_u64(struct text *text, uint64_t value);
 void text_append_i64(struct text *text, int64_t value);
+/* The bytes as hexadecimal digits, two each, in lower case. */
+void text_append_hex(struct text *text, const void *bytes, size_t length);
+/* The byte as an escape of URLs (RFC 3986 2.1): "%2F". */
+void text_append_percent(struct text *text, char byte);
 /* For places off the hot path. */
 void text_append_format(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 /*

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Decimal digits against the C library's, at each power of ten and of two and
- * their neighbours, and nothing written beyond the last digit.
+ * their neighbours, and nothing written beyond the last digit. Hexadecimal
+ * digits: each byte, and each pair of bytes.
  */
+#include <ctype.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,11 +49,38 @@ static void test_powers_and_their_neighbours(void **state)
     check(UINT64_MAX - 1);
 }
 
+static int expected_hex(int byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = byte != 0 ? strchr(digits, tolower(byte)) : NULL;
+
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+static void test_hexadecimal_digits(void **state)
+{
+    (void)state;
+    for (int first = 0; first < 256; first++) {
+        int high = expected_hex(first);
+
+        assert_int_equal(digits_hex_value((char)first), high);
+        for (int second = 0; second < 256; second++) {
+            const char two[2] = {(char)first, (char)second};
+            int low = expected_hex(second);
+
+            assert_int_equal(digits_hex_byte(two), high < 0 || low < 0 ? -1 : high * 16 + low);
+        }
+    }
+    assert_int_equal(digits_hex_byte("f"), -1);
+    assert_int_equal(digits_hex_byte(""), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_numbers),
         cmocka_unit_test(test_powers_and_their_neighbours),
+        cmocka_unit_test(test_hexadecimal_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

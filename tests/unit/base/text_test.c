@@ -53,6 +53,26 @@ static void test_number_that_just_fits(void **state)
     assert_memory_equal(memory, "12345.", 6);
 }
 
+static void test_bytes_as_hexadecimal_digits(void **state)
+{
+    (void)state;
+    const unsigned char bytes[] = {0x00, 0x0f, 0xa5, 0xff};
+    char memory[16];
+    struct text text;
+    text_init(&text, memory, sizeof(memory));
+    text_append_hex(&text, bytes, sizeof(bytes));
+    assert_string_equal(text_terminate(&text), "000fa5ff");
+    text_init(&text, memory, sizeof(memory));
+    text_append_percent(&text, '/');
+    text_append_percent(&text, '\xff');
+    text_append_percent(&text, '\0');
+    assert_string_equal(text_terminate(&text), "%2F%FF%00");
+    text_init(&text, memory, 3);
+    text_append_hex(&text, bytes, sizeof(bytes));
+    assert_true(text.overflow);
+    assert_int_equal(text.length, 3);
+}
+
 static void test_overflow_writes_nothing_beyond(void **state)
 {
     (void)state;
@@ -235,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_number_that_just_fits),
+        cmocka_unit_test(test_bytes_as_hexadecimal_digits),
         cmocka_unit_test(test_overflow_writes_nothing_beyond),
         cmocka_unit_test(test_json_of_any_byte_at_any_place),
         cmocka_unit_test(test_json_keeps_utf8),
