@@ -17,19 +17,15 @@
  * one line. Users are drawn at random from always the same seed; the requests have some
  * 700 bytes.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <sys/time.h>
 #include <unistd.h>
+
+#include "load.h"
 
 #define USERS       100000
 #define MOST_READY  64
@@ -38,12 +34,11 @@
 #define PAD_BYTES   560
 #define MOST_KEPT   1024
 #define SERVER_CPUS 2
+#define MOST_CPU    4095
 
 struct connection {
     int fd;
-    size_t received;
-    size_t expected; /* of an answer; 0 = head not whole yet */
-    char bytes[4096];
+    struct load_message answer;
 };
 
 struct load {
@@ -55,27 +50,6 @@ struct load {
     long answers;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static uint64_t draw(struct load *load)
-{
-    load->random ^= load->random << 13;
-    load->random ^= load->random >> 7;
-    load->random ^= load->random << 17;
-    return load->random;
-}
-
 static void ask(struct load *load, struct connection *connection)
 {
     char request[1024];
@@ -83,52 +57,36 @@ static void ask(struct load *load, struct connection *connection)
                           "GET /exploits?page=1&page_size=10 HTTP/1.1\r\nHost: bench\r\n"
                           "X-User: %u\r\nCookie: %s\r\nAccept: application/json\r\n"
                           "User-Agent: bench/1.0\r\n\r\n",
-                          (unsigned)(draw(load) % USERS), load->pad);
-    connection->received = connection->expected = 0;
+                          (unsigned)(load_draw(&load->random) % USERS), load->pad);
+    load_message_clear(&connection->answer);
     if (send(connection->fd, request, (size_t)length, MSG_NOSIGNAL) != length)
-        fail("send");
+        load_fail("send");
     load->busy++;
 }
 
 /* Take what is there; true when the answer is whole. Anything but an answer ends the program. */
 static bool take(struct load *load, struct connection *connection)
 {
-    ssize_t got = recv(connection->fd, connection->bytes + connection->received,
-                       sizeof(connection->bytes) - 1 - connection->received, 0);
-    if (got <= 0)
-        fail("recv");
-    connection->received += (size_t)got;
-    connection->bytes[connection->received] = '\0';
-    if (connection->expected == 0) {
-        const char *end = strstr(connection->bytes, "\r\n\r\n");
-        const char *length = strcasestr(connection->bytes, "\r\ncontent-length:");
-        if (end == NULL)
-            return false;
-        if (length == NULL || length > end || strncmp(connection->bytes, "HTTP/1.1 200", 12) != 0) {
-            fprintf(stderr, "closed_loop: answered %.40s\n", connection->bytes);
-            exit(1);
-        }
-        connection->expected =
-            (size_t)(end - connection->bytes) + 4 + strtoul(length + 17, NULL, 10);
-    }
-    if (connection->received < connection->expected)
+    if (!load_receive(connection->fd, &connection->answer, 0))
+        load_fail("recv");
+    switch (load_answer(&connection->answer)) {
+    case LOAD_PARTIAL:
         return false;
+    case LOAD_WHOLE:
+        break;
+    case LOAD_REFUSED:
+        fprintf(stderr, "closed_loop: answered %.40s\n", connection->answer.bytes);
+        exit(1);
+    }
     load->busy--;
     return true;
 }
 
 static void open_connection(struct connection *connection, int port)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval most = {.tv_sec = GIVE_UP_MS / 1000};
-    int on = 1;
-    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    connection->fd = load_connect(port);
     setsockopt(connection->fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof(most));
-    if (connect(connection->fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
-        fail("connect");
 }
 
 /* The CPU of the worker that answers on this connection. */
@@ -140,7 +98,7 @@ static int serving_cpu(struct load *load, struct connection *connection)
     while (!take(load, connection))
         continue;
     if (getsockopt(connection->fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &length) != 0)
-        fail("SO_INCOMING_CPU");
+        load_fail("SO_INCOMING_CPU");
     return cpu;
 }
 
@@ -151,7 +109,6 @@ open_balanced(struct load *load, size_t each, const int *cpus, const int *ports,
     size_t count[SERVER_CPUS] = {0};
     for (size_t tries = 0; load->kept < each * SERVER_CPUS; tries++) {
         struct connection *connection = &load->connections[load->kept];
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
         if (tries == each * MOST_TRIES) {
             fprintf(stderr, "closed_loop: %zu and %zu connections on the two CPUs\n", count[0],
                     count[1]);
@@ -166,8 +123,7 @@ open_balanced(struct load *load, size_t each, const int *cpus, const int *ports,
         }
         count[place]++;
         load->kept++;
-        if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
-            fail("epoll_ctl");
+        load_watch(load->epoll, connection->fd, connection);
     }
 }
 
@@ -177,7 +133,7 @@ static void turn(struct load *load, bool is_asking)
     struct epoll_event events[MOST_READY];
     int ready = epoll_wait(load->epoll, events, MOST_READY, GIVE_UP_MS);
     if (ready <= 0)
-        fail("no answer");
+        load_fail("no answer");
     for (int i = 0; i < ready; i++) {
         struct connection *connection = events[i].data.ptr;
         if (!take(load, connection))
@@ -190,44 +146,33 @@ static void turn(struct load *load, bool is_asking)
 
 static void run_round(struct load *load, int64_t milliseconds)
 {
-    int64_t end = now_ms() + milliseconds;
+    int64_t end_ns = load_now_ns() + milliseconds * 1000000;
     load->answers = 0;
     for (size_t i = 0; i < load->kept; i++)
         ask(load, &load->connections[i]);
-    while (now_ms() < end)
+    while (load_now_ns() < end_ns)
         turn(load, true);
     while (load->busy > 0)
         turn(load, false);
 }
 
-static int number_from(const char *text, long most)
-{
-    char *end = NULL;
-    long number = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || number < 0 || number > most) {
-        fprintf(stderr, "closed_loop: \"%s\" is no number up to %ld\n", text, most);
-        exit(2);
-    }
-    return (int)number;
-}
-
 int main(int argc, char **argv)
 {
-    static struct load load = {.random = 0x9e3779b97f4a7c15};
+    static struct load load = {.random = LOAD_SEED};
     char line[8];
     if (argc < 6 || argc > 7) {
         fprintf(stderr, "closed_loop EACH MILLISECONDS FIRST_CPU SECOND_CPU PORT [PORT]\n");
         return 2;
     }
-    size_t each = (size_t)number_from(argv[1], MOST_KEPT);
-    int64_t milliseconds = number_from(argv[2], 600000);
-    int cpus[SERVER_CPUS] = {number_from(argv[3], 4096), number_from(argv[4], 4096)};
-    int ports[2] = {number_from(argv[5], UINT16_MAX), number_from(argv[argc - 1], UINT16_MAX)};
+    size_t each = (size_t)load_number(argv[1], 1, MOST_KEPT);
+    int64_t milliseconds = load_number(argv[2], 1, 600000);
+    int cpus[SERVER_CPUS] = {(int)load_number(argv[3], 0, MOST_CPU),
+                             (int)load_number(argv[4], 0, MOST_CPU)};
+    int ports[2] = {(int)load_number(argv[5], 1, UINT16_MAX),
+                    (int)load_number(argv[argc - 1], 1, UINT16_MAX)};
     memset(load.pad, 'x', PAD_BYTES);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
-    load.connections = calloc(each * SERVER_CPUS + 1, sizeof(*load.connections));
-    if (load.connections == NULL)
-        fail("calloc");
+    load.connections = load_array((int64_t)each * SERVER_CPUS + 1, sizeof(*load.connections));
     open_balanced(&load, each, cpus, ports, (size_t)argc - 5);
     puts("ready");
     fflush(stdout);

@@ -23,10 +23,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +31,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "load.h"
 
 #define TICK_US    50
 #define WARM_UP_S  1
@@ -59,9 +57,7 @@ struct connection {
     int fd;
     bool is_busy; /* asked, and not answered yet */
     int64_t due_ns;
-    size_t received;
-    size_t expected; /* of an answer; 0 = head not whole yet */
-    char bytes[4096];
+    struct load_message message;
 };
 
 /* Idle connections in the order in which they became so. */
@@ -83,32 +79,11 @@ struct load {
     int64_t latency_count;
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
 static double cpu_seconds(void)
 {
     struct timespec spent;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
     return (double)spent.tv_sec + (double)spent.tv_nsec / 1e9;
-}
-
-static void *array_of(int64_t count, size_t size)
-{
-    void *memory = calloc((size_t)count, size);
-    if (memory == NULL)
-        fail("calloc");
-    return memory;
 }
 
 static void put_idle(struct queue *queue, struct connection *connection)
@@ -124,35 +99,15 @@ static struct connection *take_idle(struct queue *queue)
     return connection;
 }
 
-static void watch(const struct load *load, struct connection *connection)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
-    int on = 1;
-    if (connection->role == ROLE_ASKING || connection->role == ROLE_ANSWERING)
-        setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
-        fail("epoll_ctl");
-}
-
-static struct sockaddr_in loopback(int port)
-{
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
 static void open_connections(struct load *load, int port)
 {
-    struct sockaddr_in to = loopback(port);
     load->idle.first = load->idle.count = 0;
     for (size_t i = 0; i < load->idle.capacity; i++) {
         struct connection *connection = &load->connections[i];
         connection->role = ROLE_ASKING;
         connection->is_busy = false;
-        connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(connection->fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
-            fail("connect");
-        watch(load, connection);
+        connection->fd = load_connect(port);
+        load_watch(load->epoll, connection->fd, connection);
         put_idle(&load->idle, connection);
     }
 }
@@ -166,78 +121,46 @@ static void close_connections(struct load *load)
 
 static int listen_somewhere(struct load *load)
 {
-    struct sockaddr_in at = loopback(0);
+    struct sockaddr_in at = load_loopback(0);
     socklen_t length = sizeof(at);
     load->listener = (struct connection){.role = ROLE_LISTENING,
                                          .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (bind(load->listener.fd, (const struct sockaddr *)&at, length) != 0 ||
         listen(load->listener.fd, 4096) != 0 ||
         getsockname(load->listener.fd, (struct sockaddr *)&at, &length) != 0)
-        fail("listen");
-    watch(load, &load->listener);
+        load_fail("listen");
+    load_watch(load->epoll, load->listener.fd, &load->listener);
     return ntohs(at.sin_port);
 }
 
-/* Gaps of exponential length (xorshift64, one seed), each arrival moved back to its tick. */
+/* Gaps of exponential length (one seed), each arrival moved back to its tick. */
 static void plan_arrivals(struct load *load, int64_t rate, int64_t seconds)
 {
-    uint64_t random = 0x9e3779b97f4a7c15;
+    uint64_t random = LOAD_SEED;
     double at_ns = 0, end_ns = (double)seconds * 1e9, mean_ns = 1e9 / (double)rate;
     int64_t room = rate * seconds + 1000 + rate * seconds / 10;
-    load->due_ns = array_of(room, sizeof(*load->due_ns));
-    load->latencies_us = array_of(room, sizeof(*load->latencies_us));
+    load->due_ns = load_array(room, sizeof(*load->due_ns));
+    load->latencies_us = load_array(room, sizeof(*load->latencies_us));
     while (load->planned < room) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        at_ns -= mean_ns * log((double)((random >> 11) + 1) / 9007199254740993.0);
+        at_ns -= mean_ns * log((double)((load_draw(&random) >> 11) + 1) / 9007199254740993.0);
         if (at_ns >= end_ns)
             return;
         load->due_ns[load->planned++] = (int64_t)at_ns / (TICK_US * 1000) * (TICK_US * 1000);
     }
 }
 
-/* Read what is there; false at the end of the connection. */
-static bool receive(struct connection *connection)
-{
-    ssize_t got = recv(connection->fd, connection->bytes + connection->received,
-                       sizeof(connection->bytes) - 1 - connection->received, MSG_DONTWAIT);
-    if (got <= 0)
-        return got < 0 && errno == EAGAIN;
-    connection->received += (size_t)got;
-    connection->bytes[connection->received] = '\0';
-    return true;
-}
-
-/* Whether the answer is whole; false in *is_sound when it is none. */
-static bool is_answered(struct connection *connection, bool *is_sound)
-{
-    if (connection->expected == 0) {
-        const char *end = strstr(connection->bytes, "\r\n\r\n");
-        const char *length = strcasestr(connection->bytes, "\r\ncontent-length:");
-        if (end == NULL)
-            return false;
-        *is_sound =
-            length != NULL && length < end && strncmp(connection->bytes, "HTTP/1.1 200", 12) == 0;
-        if (!*is_sound)
-            return false;
-        connection->expected =
-            (size_t)(end - connection->bytes) + 4 + strtoul(length + 17, NULL, 10);
-    }
-    return connection->received >= connection->expected;
-}
-
 static void take_answer(struct load *load, struct connection *connection, int64_t now)
 {
-    bool is_sound = receive(connection);
-    if (is_sound && is_answered(connection, &is_sound) && connection->is_busy) {
+    bool is_sound = load_receive(connection->fd, &connection->message, MSG_DONTWAIT);
+    enum load_state state = is_sound ? load_answer(&connection->message) : LOAD_REFUSED;
+    if (state == LOAD_WHOLE && connection->is_busy) {
         if (connection->due_ns >= load->counted_from_ns)
             load->latencies_us[load->latency_count++] =
                 (uint32_t)((now - connection->due_ns) / 1000);
         load->done++;
         connection->is_busy = false;
         put_idle(&load->idle, connection);
-    } else if (!is_sound) {
+    } else if (state == LOAD_REFUSED) {
         load->errors += connection->is_busy;
         close(connection->fd); /* and it is never idle again */
         connection->fd = -1;
@@ -248,24 +171,27 @@ static void accept_all(const struct load *load)
 {
     int fd = accept4(load->listener.fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0)
-        fail("accept");
-    struct connection *connection = array_of(1, sizeof(*connection));
+        load_fail("accept");
+    struct connection *connection = load_array(1, sizeof(*connection));
     connection->role = ROLE_ANSWERING;
     connection->fd = fd;
-    watch(load, connection);
+    load_set_nodelay(fd);
+    load_watch(load->epoll, fd, connection);
 }
 
 /* Proxies have one request in flight on a connection, and these have no body. */
 static void give_answer(struct connection *connection)
 {
-    if (!receive(connection) || connection->received == sizeof(connection->bytes) - 1) {
+    struct load_message *message = &connection->message;
+    if (!load_receive(connection->fd, message, MSG_DONTWAIT) ||
+        message->received == sizeof(message->bytes) - 1) {
         close(connection->fd);
         free(connection);
         return;
     }
-    if (connection->received >= 4 &&
-        memcmp(connection->bytes + connection->received - 4, "\r\n\r\n", 4) == 0) {
-        connection->received = 0;
+    if (message->received >= 4 &&
+        memcmp(message->bytes + message->received - 4, "\r\n\r\n", 4) == 0) {
+        load_message_clear(message);
         (void)send(connection->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
     }
 }
@@ -277,7 +203,7 @@ static void send_due(struct load *load, int64_t now)
         struct connection *connection = take_idle(&load->idle);
         connection->due_ns = load->start_ns + load->due_ns[load->sent++];
         connection->is_busy = true;
-        connection->received = connection->expected = 0;
+        load_message_clear(&connection->message);
         if (send(connection->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0)
             load->errors++;
     }
@@ -289,10 +215,10 @@ static bool turn(struct load *load, int64_t wait_ns)
     struct epoll_event events[MOST_READY];
     struct timespec wait = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
     int ready = epoll_pwait2(load->epoll, events, MOST_READY, &wait, NULL);
-    int64_t now = now_ns();
+    int64_t now = load_now_ns();
     bool is_commanded = false;
     if (ready < 0 && errno != EINTR)
-        fail("epoll_pwait2");
+        load_fail("epoll_pwait2");
     for (int i = 0; i < ready; i++) {
         struct connection *connection = events[i].data.ptr;
         if (connection->role == ROLE_ASKING)
@@ -318,7 +244,7 @@ static int64_t wait_for_next(const struct load *load, int64_t now)
 
 static void run_round(struct load *load, int64_t seconds)
 {
-    int64_t now = now_ns();
+    int64_t now = load_now_ns();
     int64_t give_up = now + (seconds + GIVE_UP_S) * 1000000000;
     load->start_ns = now;
     load->counted_from_ns = now + WARM_UP_S * (int64_t)1000000000;
@@ -327,7 +253,7 @@ static void run_round(struct load *load, int64_t seconds)
     while (load->done + load->errors < load->planned && now < give_up) {
         send_due(load, now);
         (void)turn(load, wait_for_next(load, now));
-        now = now_ns();
+        now = load_now_ns();
     }
 }
 
@@ -346,7 +272,7 @@ static uint32_t latency_at(const struct load *load, double share)
 
 static void print_figures(struct load *load)
 {
-    double seconds = (double)(now_ns() - load->start_ns) / 1e9;
+    double seconds = (double)(load_now_ns() - load->start_ns) / 1e9;
     double cpu = cpu_seconds() - load->cpu_before;
     qsort(load->latencies_us, (size_t)load->latency_count, sizeof(*load->latencies_us), by_value);
     printf("{\"sent\": %lld, \"done\": %lld, \"errors\": %lld, \"seconds\": %.2f, \"cpu\": %.3f, "
@@ -357,19 +283,6 @@ static void print_figures(struct load *load)
     fflush(stdout);
 }
 
-/* The number that `text` is, from 1 to `most`; anything else ends the program. */
-static int64_t number_from(const char *text, int64_t most)
-{
-    char *end = NULL;
-    errno = 0;
-    long long number = strtoll(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || number < 1 || number > most) {
-        fprintf(stderr, "open_loop: \"%s\" is no number from 1 to %lld\n", text, (long long)most);
-        exit(2);
-    }
-    return number;
-}
-
 int main(int argc, char **argv)
 {
     static struct load load;
@@ -378,19 +291,20 @@ int main(int argc, char **argv)
         fprintf(stderr, "open_loop CONNECTIONS RATE SECONDS\n");
         return 2;
     }
-    int64_t count = number_from(argv[1], 4096);
-    int64_t rate = number_from(argv[2], 1000000), seconds = number_from(argv[3], 600) + WARM_UP_S;
+    int64_t count = load_number(argv[1], 1, 4096);
+    int64_t rate = load_number(argv[2], 1, 1000000),
+            seconds = load_number(argv[3], 1, 600) + WARM_UP_S;
     if (rate * seconds > 50000000) {
         fprintf(stderr, "open_loop: more than 50000000 requests\n");
         return 2;
     }
     plan_arrivals(&load, rate, seconds);
-    load.connections = array_of(count, sizeof(*load.connections));
-    load.idle.items = array_of(count, sizeof(*load.idle.items));
+    load.connections = load_array(count, sizeof(*load.connections));
+    load.idle.items = load_array(count, sizeof(*load.idle.items));
     load.idle.capacity = (size_t)count;
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.commands = (struct connection){.role = ROLE_COMMANDS, .fd = STDIN_FILENO};
-    watch(&load, &load.commands);
+    load_watch(load.epoll, load.commands.fd, &load.commands);
     setvbuf(stdin, NULL, _IONBF, 0);
     prctl(PR_SET_TIMERSLACK, 1); /* wakes at the tick and not up to 50 microseconds later */
     printf("%d\n", listen_somewhere(&load));
@@ -401,7 +315,7 @@ int main(int argc, char **argv)
         if (fgets(line, sizeof(line), stdin) == NULL)
             return 0;
         line[strcspn(line, "\n")] = '\0';
-        open_connections(&load, (int)number_from(line, UINT16_MAX));
+        open_connections(&load, (int)load_number(line, 1, UINT16_MAX));
         run_round(&load, seconds);
         close_connections(&load);
         print_figures(&load);

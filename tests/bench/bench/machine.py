@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Processes pinned to a CPU, their CPU time to the nanosecond, free ports, and ending only what was started here."""
+"""Processes pinned to a CPU, their CPU time to the nanosecond, free ports, the load generators built from C; and ending only
+what was started here."""
 import contextlib
 import os
+import pathlib
 import resource
 import socket
 import subprocess
@@ -10,6 +12,14 @@ import time
 CPUS = sorted(os.sched_getaffinity(0))
 LOAD_CPU = CPUS[0]  # the load generator and the upstream
 PROXY_CPU = CPUS[-1]  # the proxy under test, alone
+
+
+def build_load(folder, name):
+    """Compiles tests/bench/<name>.c and what the load generators share; the program's path."""
+    sources = [str(pathlib.Path(__file__).parent.parent / source) for source in (f"{name}.c", "load.c")]
+    program = str(folder / name)
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, *sources, "-lm"], check=True)
+    return program
 
 
 def free_port():

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 
 from . import cases, proxies
-from .machine import LOAD_CPU, set_realtime
+from .machine import LOAD_CPU, build_load, set_realtime
 
 CONNECTIONS = 128
 FLOOR = "none"
@@ -50,10 +50,9 @@ def round_of(load, name, process):
     return result
 
 
-def measure(bench, source, rate, rounds, seconds, say):
+def measure(bench, rate, rounds, seconds, say):
     """{name: medians}, the gateway's p99 of the better other's in `of_best`, and what limits the meaning of that."""
-    program = str(bench.folder / "open_loop")
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, source, "-lm"], check=True)
+    program = build_load(bench.folder, "open_loop")
     load = OpenLoop(program, rate, seconds)
     try:
         running = {name: process for name, process in cases.plain(bench, load.port).items() if name != "relay"}

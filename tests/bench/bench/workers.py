@@ -25,7 +25,7 @@ import subprocess
 import time
 
 from . import cases, measure, proxies
-from .machine import CPUS, cpu_seconds_of, cpu_share_of_others
+from .machine import CPUS, build_load, cpu_seconds_of, cpu_share_of_others
 
 EACH = 32  # connections of each load to each worker
 PAIR = CPUS[:2]
@@ -105,10 +105,9 @@ def start(bench):
     return sides
 
 
-def run(bench, source, rounds, seconds, say):
+def run(bench, rounds, seconds, say):
     """Of the gateway's two workers and of one, with the ratio of nginx's as `control`. Rounds of half the time: four sides."""
-    program = str(bench.folder / "closed_loop")
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program, source], check=True)
+    program = build_load(bench.folder, "closed_loop")
     with contextlib.ExitStack() as ending:
         loads = {}
         for name, processes in start(bench).items():
