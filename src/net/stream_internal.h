@@ -11,7 +11,10 @@
  * what is pending and the handler; stream_tls.c owns the SSL and knows neither.
  */
 
-/* send() of `count` parts, `total` bytes together; at least one part. */
+/*
+ * As send(), errno included, but no SIGPIPE: `count` parts, `total` bytes together, with one system
+ * call. At least one part; the kernel refuses more than IOV_MAX of them (EMSGSIZE).
+ */
 ssize_t stream_send(int fd, const struct iovec *parts, int count, size_t total);
 /* Copy the parts one behind the other. */
 void stream_gather(char *to, const struct iovec *parts, int count);
