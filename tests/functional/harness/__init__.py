@@ -7,4 +7,4 @@ argument, a `Context` (context.py), from which it gets everything that has to be
 """
 
 from harness.cases import cases, slow, timeout  # noqa: F401
-from harness.wait import eventually, until  # noqa: F401
+from harness.wait import eventually, stands_still, until  # noqa: F401

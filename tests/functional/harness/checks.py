@@ -59,7 +59,7 @@ def refused(gateway, upstream, data, *statuses, method="GET", logged=True):
     answer = client.response(method)
     own_answer(answer, *statuses)
     assert says_close(answer), answer
-    assert client.is_closed(3.0), f"not closed, or more bytes after {answer!r}: {bytes(client.received)!r}"
+    assert client.is_closed(), f"not closed, or more bytes after {answer!r}: {bytes(client.received)!r}"
     assert (len(upstream.requests), len(upstream.bytes_seen())) == seen, upstream.bytes_seen()
     if logged:
         record = gateway.last_access(request_id=answer.one("x-request-id"))

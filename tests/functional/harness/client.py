@@ -4,13 +4,14 @@
 import socket
 
 from harness.message import parse_response_head, read_chunked
+from harness.wait import PATIENCE, eventually
 from harness.wire import Closed, Silent, Wire
 
 
 class Client(Wire):
     """One connection to the gateway."""
 
-    def __init__(self, address, timeout=5.0, receive_buffer=None, source=None, record=True):
+    def __init__(self, address, timeout=PATIENCE, receive_buffer=None, source=None, record=True):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
@@ -20,6 +21,20 @@ class Client(Wire):
         sock.settimeout(timeout)
         sock.connect(address)
         super().__init__(sock, timeout, record)
+
+    def wait_read(self):
+        """Until the gateway has accepted the connection and read all that was sent: from here on it comes first."""
+        self.wait_delivered()
+        ends = ["%08X:%04X" % (int.from_bytes(socket.inet_aton(host), "little"), port) for host, port in (self.sock.getpeername(), self.sock.getsockname())]
+
+        def unread():
+            with open("/proc/net/tcp") as table:
+                for row in map(str.split, table):
+                    if row[1:3] == ends:
+                        return int(row[4].split(":")[1], 16)
+            raise AssertionError("the gateway's end of the connection is gone")
+
+        eventually(lambda: unread() == 0, "the gateway does not read what was sent")
 
     def head(self, method="GET", timeout=None):
         """The next head, interim ones included, without what follows it."""

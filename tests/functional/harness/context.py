@@ -121,6 +121,7 @@ class Context:
             self.problems.append(gateway.describe())
             drop_shared(key)
         else:
+            gateway.settle()  # what the clients of this test left undone is over before the next begins
             self.check_upstream(upstream)
             upstream.reset()
 

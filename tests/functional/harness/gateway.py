@@ -10,12 +10,15 @@ from pathlib import Path
 from harness import metrics, yaml_text
 from harness.client import Client
 from harness.message import request
-from harness.process import Process, free_port, gateway_binary, is_sanitized
-from harness.wait import until
+from harness.process import Process, free_port, gateway_binary
+from harness.wait import PATIENCE, eventually, until
 
-# Everything from this machine is exempt, so that a test of HTTP is not one of limits.
+# Everything from this machine is exempt, so that a test of HTTP is not one of limits. What ends a connection by the
+# clock comes later than any wait of a test gives up, so that nothing ends in time by mistake.
 BASE = {
     "workers": 1,
+    "client": {"header_timeout": "120s", "body_timeout": "120s", "idle_timeout": "120s"},
+    "upstream": {"idle_timeout": "120s", "queue_timeout": "120s"},
     "allow": ["127.0.0.0/8"],
     "log": {"level": "info", "access": {"enabled": True}},
     "drain_timeout": "1s",
@@ -26,7 +29,7 @@ TROUBLE = re.compile(
     r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:|Assertion .* failed"
     r"|stack smashing|double free|malloc\(\)"
 )
-START_SECONDS = 15.0
+START_SECONDS = 20.0
 
 
 class StartFailed(AssertionError):
@@ -90,7 +93,7 @@ class Gateway:
         if self.process.returncode is not None or not ready():
             raise StartFailed(f"{self.name} did not start (exit {self.process.returncode}):\n{self.stderr()}")
 
-    def reload(self, expect="success", seconds=5.0):
+    def reload(self, expect="success", seconds=PATIENCE):
         """SIGHUP, and waits until the reload is counted with that result."""
         def counted():
             return self.metrics().total("config_reloads_total", result=expect)
@@ -110,9 +113,9 @@ class Gateway:
         if self.process is None:
             return []
         if self.process.returncode is None:
-            self.process.signal(signal.SIGCONT)
+            self.process.resume()
             self.terminate()
-        status = self.process.wait(seconds or (20.0 if is_sanitized() else 6.0))
+        status = self.process.wait(seconds or 30.0)
         problems = []
         if status is None:
             problems.append("did not exit after SIGTERM")
@@ -146,7 +149,7 @@ class Gateway:
         return self.exchange(request("GET", target, fields), **options)
 
     def admin(self, target, method="GET", fields=()):
-        client = Client(("127.0.0.1", self.admin_port), timeout=10.0)
+        client = Client(("127.0.0.1", self.admin_port))
         try:
             fields = [*fields, ("Connection", "close")]
             return client.exchange(request(method, target, fields, host=f"127.0.0.1:{self.admin_port}"), method)
@@ -156,6 +159,7 @@ class Gateway:
     # What it says.
 
     def metrics(self):
+        self.process.wait_at_rest()  # an exchange is counted when its last bytes have been sent
         answer = self.admin("/metrics")
         assert answer.status == 200, answer
         return metrics.parse(answer.body.decode())
@@ -166,7 +170,7 @@ class Gateway:
     def log_lines(self, word=""):
         return [line for line in self.stderr().splitlines() if word in line]
 
-    def wait_log(self, text, seconds=3.0, count=1):
+    def wait_log(self, text, seconds=PATIENCE, count=1):
         """The log lines that contain the text, once there are so many."""
         if not until(lambda: len(self.log_lines(text)) >= count, seconds):
             raise AssertionError(f"no {count} log lines with {text!r} in:\n{self.stderr()}")
@@ -180,7 +184,7 @@ class Gateway:
         lines = text.split("\n")[:-1]  # what follows the last newline is not a line yet
         return [json.loads(line) for line in lines]
 
-    def wait_access(self, count=1, seconds=3.0, where=None):
+    def wait_access(self, count=1, seconds=PATIENCE, where=None):
         """The access-log records (that satisfy `where`), once there are so many; not more, either."""
         def found():
             return [record for record in self.access() if where is None or where(record)]
@@ -191,7 +195,7 @@ class Gateway:
             raise AssertionError(f"{len(records)} access-log lines, expected {count}: {records[-10:]}")
         return records
 
-    def last_access(self, seconds=3.0, **wanted):
+    def last_access(self, seconds=PATIENCE, **wanted):
         """The newest record whose members are as wanted."""
         def matches(record):
             return all(record.get(key) == value for key, value in wanted.items())
@@ -212,8 +216,6 @@ class Gateway:
             f"{tail}\n--- its access log\n{access}\n"
         )
 
-    def settle(self, seconds=2.0):
+    def settle(self):
         """Waits until no client connection but the admin one is open."""
-        return until(lambda: self.metrics().total("connections", side="client") == 0, seconds)
-
-
+        eventually(lambda: self.metrics().total("connections", side="client") == 0, "clients that have left are still connected")

@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness.wait import PATIENCE, eventually, until
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -23,7 +25,16 @@ def is_sanitized():
     return os.environ.get("KAMIYO_PRESET", "debug") in ("asan", "tsan")
 
 
-FIRST_PORT, BLOCK, BLOCKS = 13000, 200, 90  # below the kernel's range for outgoing connections
+BLOCK = 200
+
+
+def port_blocks():
+    """First ports of blocks outside the kernel's range for outgoing connections, which may take any port of that
+    range at any time: one that was closed a moment ago, for another to be refused there or to listen again."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        low, high = map(int, file.read().split())
+    everywhere = range(13000, 65400, BLOCK)
+    return [first for first in everywhere if first + BLOCK <= low or first > high] or list(everywhere)
 
 
 class PortBlock:
@@ -36,13 +47,13 @@ class PortBlock:
     def __init__(self):
         self.turn = 0
         self.claim = socket.socket(socket.AF_UNIX)
-        start = random.randrange(BLOCKS)
-        for number in range(start, start + BLOCKS):
+        blocks = port_blocks()
+        for first in random.sample(blocks, len(blocks)):
             try:
-                self.claim.bind(f"\0kamiyo-functional-ports-{number % BLOCKS}")
+                self.claim.bind(f"\0kamiyo-functional-ports-{first}")
             except OSError:
                 continue
-            self.first = FIRST_PORT + number % BLOCKS * BLOCK
+            self.first = first
             return
         raise RuntimeError("every block of ports is claimed")
 
@@ -94,6 +105,34 @@ class Process:
         if self.child.poll() is None:
             self.child.send_signal(number)
 
+    def pause(self):
+        """SIGSTOP, and waits until it has: each thread stops a moment after the signal."""
+        self.signal(signal.SIGSTOP)
+
+        def is_stopped():
+            states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{self.pid}/task").iterdir()]
+            return set(states) == {"T"}
+
+        eventually(is_stopped, "it does not stop")
+
+    def wait_at_rest(self):
+        """Until each thread has slept once: what it was at, the counts after an answer for one, is done."""
+        busy = set(Path(f"/proc/{self.pid}/task").iterdir())
+
+        def all_slept():
+            for task in list(busy):
+                try:
+                    if (task / "stat").read_text().rpartition(")")[2].split()[0] != "R":
+                        busy.discard(task)
+                except OSError:
+                    busy.discard(task)  # it has ended
+            return not busy
+
+        until(all_slept, interval=0.001)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
     def wait(self, seconds):
         """The exit status, or None when it still runs after that long."""
         try:
@@ -135,7 +174,7 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_for_port(port, seconds=5.0):
+def wait_for_port(port, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:

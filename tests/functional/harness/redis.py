@@ -3,11 +3,11 @@
 
 import os
 import shutil
-import signal
 import socket
 import tempfile
 
 from harness.process import Process, free_port, wait_for_port
+from harness.wait import PATIENCE
 from harness.wire import Wire
 
 
@@ -42,10 +42,10 @@ class Redis:
         self.process.kill()
 
     def pause(self):
-        self.process.signal(signal.SIGSTOP)
+        self.process.pause()
 
     def resume(self):
-        self.process.signal(signal.SIGCONT)
+        self.process.resume()
 
     def restart(self, keep_data=False):
         if keep_data and self.process.returncode is None:
@@ -55,7 +55,7 @@ class Redis:
 
     def command(self, *arguments):
         """One command by RESP2; errors come back as RuntimeError."""
-        sock = socket.create_connection(("127.0.0.1", self.port), 5)
+        sock = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         wire = Wire(sock)
         try:
             wire.send(encode(arguments))

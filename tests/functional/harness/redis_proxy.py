@@ -6,11 +6,13 @@ import socket
 import threading
 import time
 
+from harness.process import free_port
 
-def listen(port=0, backlog=128):
+
+def listen(port=None, backlog=128):
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    sock.bind(("127.0.0.1", port or free_port()))
     sock.listen(backlog)
     return sock
 

@@ -7,7 +7,8 @@ import threading
 import time
 
 from harness.message import Loose, parse_request_head, read_request, read_request_body, response
-from harness.wait import until
+from harness.process import free_port
+from harness.wait import PATIENCE, eventually, until
 from harness.wire import Closed, Silent, Wire
 
 
@@ -48,7 +49,7 @@ class Upstream:
     `replies` is a list taken first. Whatever the strict reader objects to stands in `errors`.
     """
 
-    def __init__(self, unix=None, ssl_context=None, port=0, backlog=512):
+    def __init__(self, unix=None, ssl_context=None, port=None, backlog=512):
         self.unix = unix
         self.ssl_context = ssl_context
         self.timeout = 60.0
@@ -65,7 +66,7 @@ class Upstream:
         else:
             self.listener = socket.socket()
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listener.bind(("127.0.0.1", port))
+            self.listener.bind(("127.0.0.1", port or free_port()))
         self.listener.listen(backlog)
         self.port = None if unix else self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -94,7 +95,7 @@ class Upstream:
         for connection in open_ones:
             connection.half_close()
         for connection in open_ones:
-            until(lambda c=connection: c.closed_at is not None, 1.0, 0.002)
+            eventually(lambda c=connection: c.closed_at is not None, "the gateway keeps a connection that its upstream has ended", interval=0.002)
         with self.lock:
             self.clear()
 
@@ -178,13 +179,13 @@ class Upstream:
             answer = self.replies.pop(0) if self.replies else self.reply
         return answer(message, connection) if callable(answer) else answer
 
-    def wait_requests(self, count, seconds=3.0):
+    def wait_requests(self, count, seconds=PATIENCE):
         """The requests, once there are so many."""
         if not until(lambda: len(self.requests) >= count, seconds):
             raise AssertionError(f"the upstream saw {len(self.requests)} requests, expected {count}")
         return list(self.requests)
 
-    def wait_connections(self, count, seconds=3.0):
+    def wait_connections(self, count, seconds=PATIENCE):
         if not until(lambda: len(self.connections) >= count, seconds):
             raise AssertionError(f"the upstream saw {len(self.connections)} connections, expected {count}")
         return list(self.connections)

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A socket with a buffer and a record of every byte that came."""
 
+import array
+import fcntl
 import select
 import socket
 import struct
+import termios
 import time
+
+from harness.wait import PATIENCE, eventually
 
 
 class Closed(Exception):
@@ -25,7 +30,7 @@ class Silent(Exception):
 
 
 class Wire:
-    def __init__(self, sock, timeout=5.0, record=True):
+    def __init__(self, sock, timeout=PATIENCE, record=True):
         self.sock = sock
         self.sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -68,10 +73,32 @@ class Wire:
         except OSError:
             raise Closed(b"", True)
 
+    def send_while_taken(self, data, most, seconds=0.5):
+        """Sends it again and again until nothing is taken for so long; the number of bytes taken, `most` at most."""
+        sent, since = 0, time.monotonic()
+        while time.monotonic() - since < seconds and sent < most:
+            count = self.send_available(data[sent % len(data) :])
+            sent += count
+            if count:
+                since = time.monotonic()
+            else:
+                time.sleep(0.01)
+        return sent
+
     def send_slowly(self, data, pause=0.001, size=1):
         for start in range(0, len(data), size):
             self.send(data[start : start + size])
             time.sleep(pause)
+
+    def wait_delivered(self):
+        """Until the peer's kernel has all that was sent, whether or not the peer has read it."""
+
+        def unacknowledged():
+            count = array.array("i", [0])
+            fcntl.ioctl(self.sock.fileno(), termios.TIOCOUTQ, count)
+            return count[0]
+
+        eventually(lambda: unacknowledged() == 0, "what was sent is not taken by the peer's kernel")
 
     # Receiving.
 
