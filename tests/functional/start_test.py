@@ -4,18 +4,19 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 
 from harness import cases, eventually
 from harness.client import Client
 from harness.message import request
 from harness.process import free_port, gateway_binary
+from harness.redis_proxy import listen
+from harness.wait import PATIENCE
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) - \S.*\Z")
 
 
-def run(*arguments, env=None, cwd=None, timeout=20):
+def run(*arguments, env=None, cwd=None, timeout=60):
     environment = {"PATH": "/usr/bin:/bin", **(env or {})}
     return subprocess.run(
         [str(gateway_binary()), *map(str, arguments)], env=environment, cwd=cwd, timeout=timeout,
@@ -39,7 +40,7 @@ def test_json_log_lines(t):
     upstream = t.upstream()
     gateway = t.gateway({"log": {"format": "json"}}, upstream, start=False)
     gateway.start(wait=False)
-    eventually(lambda: "Listening on" in gateway.stderr(), lambda: gateway.stderr(), 10)
+    eventually(lambda: "Listening on" in gateway.stderr(), lambda: gateway.stderr())
     for line in gateway.stderr().splitlines():
         record = json.loads(line)
         assert list(record) == ["time", "level", "message"], record
@@ -50,28 +51,26 @@ def test_port_in_use_is_one_clear_line(t):
     second = t.gateway({"listen": f"127.0.0.1:{gateway.port}"}, upstream, start=False)
     second.expected_status = 1
     second.start(wait=False)
-    assert second.process.wait(10) == 1, second.stderr()
+    assert second.process.wait(PATIENCE) == 1, second.stderr()
     errors = second.log_lines("ERROR") or [line for line in second.stderr().splitlines() if "in use" in line]
     assert len(errors) == 1 and str(gateway.port) in errors[0] and "in use" in errors[0], second.stderr()
     assert gateway.get("/").status == 200
 
 
 def test_port_in_use_by_another_program(t):
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(1)
+    sock = listen()
     t.defer(sock.close)
     gateway = t.gateway({"listen": f"127.0.0.1:{sock.getsockname()[1]}"}, "http://127.0.0.1:1", start=False)
     gateway.expected_status = 1
     gateway.start(wait=False)
-    assert gateway.process.wait(10) == 1 and "in use" in gateway.stderr()
+    assert gateway.process.wait(PATIENCE) == 1 and "in use" in gateway.stderr()
 
 
 def test_wrong_configuration_starts_nothing(t):
     gateway = t.gateway({"lisen": "x", "client": {"max_body": "much", "idle_timeout": 5}}, "http://127.0.0.1:1", start=False)
     gateway.expected_status = 1
     gateway.start(wait=False)
-    assert gateway.process.wait(10) == 1, gateway.stderr()
+    assert gateway.process.wait(PATIENCE) == 1, gateway.stderr()
     text = gateway.stderr()
     assert "lisen" in text and "max_body" in text and "idle_timeout" in text, "not all errors at once:\n" + text
     assert "listen" in text, "no nearest name"
@@ -113,11 +112,11 @@ def test_environment_alone_is_enough(t):
     port = free_port()
     environment = {"PORT": str(port), "UPSTREAM_URL": upstream.url, "PATH": "/usr/bin:/bin", "REDIS_URL": "", "WORKERS": "1"}
     process = t.process(["/usr/bin/env", "-i", "-C", t.directory, *(f"{k}={v}" for k, v in environment.items()), gateway_binary()], "alone")
-    eventually(lambda: f"INFO - Listening on 0.0.0.0:{port}" in process.stderr(), lambda: process.stderr(), 10)
+    eventually(lambda: f"INFO - Listening on 0.0.0.0:{port}" in process.stderr(), lambda: process.stderr())
     answer = Client(("127.0.0.1", port)).exchange(request("GET", "/"))
     assert answer.status == 200 and answer.one("x-ratelimit-limit") == "10", answer
     process.signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_flags_override_the_file(t):
@@ -155,7 +154,7 @@ def test_healthcheck_command(t):
     result = run("healthcheck", "--config", gateway.config_path)
     assert result.returncode == 0, result
     gateway.terminate()
-    gateway.process.wait(10)
+    gateway.process.wait(PATIENCE)
     result = run("healthcheck", "--config", gateway.config_path)
     assert result.returncode != 0, result
     assert upstream.requests == []
