@@ -6,11 +6,12 @@ import subprocess
 
 from harness import cases
 from harness.process import free_port, gateway_binary
+from harness.wait import PATIENCE
 
 
 def run(*arguments, environment=None, cwd=None, stdin=None):
     return subprocess.run(
-        [str(gateway_binary()), *map(str, arguments)], env={"PATH": "/usr/bin:/bin", **(environment or {})}, cwd=cwd, timeout=20,
+        [str(gateway_binary()), *map(str, arguments)], env={"PATH": "/usr/bin:/bin", **(environment or {})}, cwd=cwd, timeout=60,
         capture_output=True, text=True, check=False, input=stdin,
     )
 
@@ -101,7 +102,7 @@ def test_replay_tells_what_the_gateway_did(t):
     statuses = [gateway.get("/x").status for _ in range(12)]
     assert gateway.get("/_gateway/health").status == 200  # the gateway's own page meets no limit, nor in a replay
     gateway.terminate()
-    gateway.process.wait(10)
+    gateway.process.wait(PATIENCE)
     result = run("replay", "--log", log, "--config", gateway.config_path)
     assert result.returncode == 0, result
     row = next(line.split() for line in result.stdout.splitlines() if line.startswith("all"))
