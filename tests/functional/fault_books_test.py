@@ -16,13 +16,18 @@ WINDOW = "25920000s"
 USERS = [f"10.1.{n // 10}.{n % 10 + 1}" for n in range(60)]
 
 
+# One client: until the breaker opens, its requests wait one after another, five times 150 ms, and a machine that lets
+# them wait as long is no outage. Redis is stopped for longer than that.
+PATIENT = {"timeout": "150ms", "connect_timeout": "2s"}
+
+
 def settings(url, **redis):
     return {
         "workers": 4,
         "allow": [],
         "client_ip": {"trusted_proxies": ["loopback"]},
         "tiers": {"anonymous": {"300d": LIMIT}},
-        "redis": {"url": url, **redis},
+        "redis": {"url": url, **PATIENT, **redis},
     }
 
 
@@ -61,13 +66,13 @@ class Users:
 
 
 def balances(users, redis):
-    eventually(lambda: not users.missing(redis), lambda: f"not charged: {users.missing(redis)}", 4.0)
+    eventually(lambda: not users.missing(redis), lambda: f"not charged: {users.missing(redis)}")
     time.sleep(0.4)
     assert not users.missing(redis), users.missing(redis)
 
 
 @timeout(30)
-@cases({"longer than connect_timeout": 1.4, "shorter": 0.6})
+@cases({"longer than connect_timeout": 2.4, "shorter": 1.2})
 def test_stopped_while_most_workers_are_idle(t, seconds):
     redis = t.redis()
     gateway, upstream = t.pair(settings(redis.url))
@@ -102,7 +107,7 @@ def test_promoted_replica_takes_over_the_books(t):
     """A connection that says READONLY is left; what was spent until the promotion is charged to the new master."""
     master = t.redis()
     replica = t.redis("--replicaof", "127.0.0.1", str(master.port))
-    eventually(lambda: "master_link_status:up" in replica.command("INFO", "replication"), "no replica", 8.0)
+    eventually(lambda: "master_link_status:up" in replica.command("INFO", "replication"), "no replica")
     gateway, upstream = t.pair({**settings(master.url), "workers": 1})
     users = Users(gateway)
     users.ask_all()

@@ -8,7 +8,7 @@ import time
 
 from harness import cases, eventually, timeout, until
 from harness.process import is_sanitized
-from harness.redis_load import AWAY, BACKEND, LONGEST_MS, expect_redis, modes, settings, spent, under_load, when
+from harness.redis_load import AWAY, BACKEND, LONGER_MS, TIMEOUT_MS, expect_redis, modes, settings, spent, under_load, when
 
 RUNS_LONG = True
 
@@ -31,9 +31,8 @@ def test_absent_at_the_start_and_coming_up_later(t):
 @cases({"with its data": True, "without": False})
 def test_killed_under_load_and_started_again(t, keep_data):
     redis = t.redis()
-    # SAVE holds everybody up for as long as the disk takes: that is not the outage that is meant here.
-    gateway, load = under_load(t, redis.url, timeout="500ms")
-    assert "redis" in modes(gateway.access())
+    gateway, load = under_load(t, redis.url)
+    load.settles()
     saved = time.time()
     if keep_data:
         redis.command("SAVE")
@@ -43,12 +42,12 @@ def test_killed_under_load_and_started_again(t, keep_data):
     time.sleep(0.7)
     redis.start()
     load.finds()
-    records = load.stop(LONGEST_MS + 450)
+    records = load.stop()
     assert len(gateway.wait_log(BACKEND, count=2)) == 2
     # What was spent meanwhile is charged: nothing of it is lost, and a lost reply may count twice.
     allowed = sum(record["decision"] == "allowed" for record in records)
     if keep_data:
-        lost = sum(saved - 0.1 < when(record) < killed + 0.1 for record in records)
+        lost = sum(when(record) < killed + 0.1 and when(record) + record["duration_ms"] / 1000 > saved - 0.1 for record in records)
         eventually(lambda: spent(redis) >= allowed - lost, lambda: f"{spent(redis)} of {allowed} charged, {lost} lost")
         assert spent(redis) <= allowed + 8, (spent(redis), allowed)
 
@@ -70,7 +69,7 @@ def test_stopped_and_continued(t):
 def test_stopped_for_a_moment(t):
     """A stall over redis.timeout that ends by itself: shared again at once, and still each request once."""
     redis = t.redis()
-    gateway, load = under_load(t, redis.url, clients=12)
+    gateway, load = under_load(t, redis.url, clients=12, timeout="50ms")
     for _ in range(5):
         redis.pause()
         time.sleep(0.08)
@@ -92,7 +91,7 @@ def test_four_workers_lose_and_find_it_together(t):
         load.loses("connection")
         time.sleep(0.3)
         redis.start()
-        gateway.wait_log(BACKEND, count=outage + 1, seconds=4)
+        gateway.wait_log(BACKEND, count=outage + 1)
     load.finds()
     load.stop()
     assert len(gateway.log_lines(AWAY)) == 3 and len(gateway.log_lines(BACKEND)) == 4, "once a process"
@@ -141,7 +140,7 @@ def test_idle_connection_closed_by_redis(t):
         time.sleep(2.5)  # Redis closes, the gateway connects again, and Redis closes that as well
     assert gateway.get("/").status == 200
     records = gateway.wait_access(3)
-    assert modes(records) == {"redis"} and max(record["limit_ms"] for record in records) <= LONGEST_MS, records
+    assert modes(records) == {"redis"} and max(record["limit_ms"] for record in records) <= TIMEOUT_MS + LONGER_MS, records
     assert not gateway.log_lines(AWAY)
     assert gateway.process.fd_count() <= descriptors + 1  # a pooled connection to the upstream
 
@@ -159,6 +158,6 @@ def test_memory_and_descriptors_come_back(t):
         redis.start()
         gateway.get("/")
         time.sleep(0.4)
-    until(lambda: gateway.process.fd_count() <= descriptors, 3)
+    until(lambda: gateway.process.fd_count() <= descriptors + 1)
     assert gateway.process.fd_count() <= descriptors + 1, (gateway.process.fd_count(), descriptors)
     assert gateway.process.rss_bytes() < memory + (8 << 20) * (8 if is_sanitized() else 1)

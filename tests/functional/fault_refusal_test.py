@@ -7,7 +7,7 @@ import time
 
 from harness import cases, eventually, timeout
 from harness.redis import decode, encode
-from harness.redis_load import AWAY, BACKEND, expect_redis, greeted, modes, settings, sound, under_load
+from harness.redis_load import AWAY, BACKEND, UNHURRIED, expect_redis, greeted, modes, settings, sound, under_load
 from harness.redis_proxy import ScriptedRedis
 from harness.wire import Wire
 
@@ -53,7 +53,7 @@ def test_out_of_memory(t):
 @timeout(40)
 def test_denials_do_not_close_the_breaker_of_a_full_redis(t):
     redis = t.redis("--maxmemory-policy", "noeviction")
-    gateway, upstream = t.pair(settings(redis.url, tiers={"anonymous": {"minute": 600}}))
+    gateway, upstream = t.pair(settings(redis.url, tiers={"anonymous": {"minute": 600}}, timeout=UNHURRIED))
     redis.command("CONFIG", "SET", "maxmemory", "1")
     for _ in range(8):
         assert gateway.get("/").status == 200
@@ -269,7 +269,7 @@ def test_one_key_that_is_not_ours(t, values, on_failure):
     redis = t.redis()
     redis.command(values[0], "ratelimit:ip:127.0.0.1:hour", *values[1:])
     tiers = {"anonymous": {"minute": 100, "hour": 5}, "free": {"minute": 100, "hour": 5}}
-    config = settings(redis.url, tiers=tiers, on_failure=on_failure)
+    config = settings(redis.url, tiers=tiers, on_failure=on_failure, timeout=UNHURRIED)
     config["client_ip"] = {"trusted_proxies": ["127.0.0.1"]}
     gateway, upstream = t.pair(config)
     answers = [gateway.get("/").status for _ in range(7)]

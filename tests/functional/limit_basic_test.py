@@ -9,7 +9,9 @@ import time
 from harness import cases, eventually, timeout
 from harness.checks import own_answer
 from harness.message import request, response
+from harness.redis_load import UNHURRIED
 from harness.structured import Malformed, parse_list
+from harness.watch import Watch
 
 RUNS_LONG = True  # started first
 
@@ -18,7 +20,7 @@ DAY = {"allow": [], "tiers": {"anonymous": {"day": 10}}}
 
 
 def with_redis(redis, *layers, **settings):
-    config = {"redis": {"url": redis.url, **settings}}
+    config = {"redis": {"url": redis.url, "timeout": UNHURRIED, **settings}}
     for layer in layers:
         config = {**config, **layer}
     return config
@@ -75,8 +77,10 @@ def test_waiting_the_told_seconds_gives_a_200(t):
             break
     body = json.loads(answer.body)
     time.sleep(body["retry_after_ms"] / 1000 + 0.05)
+    began = time.monotonic()
     assert gateway.get("/").status == 200
-    assert gateway.get("/").status == 429
+    after = gateway.get("/")
+    assert after.status == 429 or time.monotonic() - began > 2, "a token takes two seconds"
 
 
 def test_exempt_paths_cost_nothing(t):
@@ -198,21 +202,23 @@ def test_redis_killed_under_load_fails_no_request(t):
             time.sleep(0.002)
 
     threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    redis.kill()
-    gateway.wait_log("WARNING - Redis unavailable, falling back to in-memory: ", 3.0)
-    time.sleep(0.7)
-    assert gateway.metrics().total("redis_up") == 0
-    redis.start()
-    gateway.wait_log("INFO - Rate limiter using Redis backend", 5.0, count=2)
-    time.sleep(0.5)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with Watch(gateway, 0.0) as watch:
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(times) > 50, "the load does not begin")
+        redis.kill()
+        gateway.wait_log("WARNING - Redis unavailable, falling back to in-memory: ")
+        time.sleep(0.7)
+        assert gateway.metrics().total("redis_up") == 0
+        redis.start()
+        gateway.wait_log("INFO - Rate limiter using Redis backend", count=2)
+        eventually(lambda: gateway.access()[-1]["mode"] == "redis", "Redis does not decide")
+        time.sleep(0.3)
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert not bad, (len(bad), bad[:3])
-    assert max(times) < 1.0, f"one request took {max(times):.2f} s"
+    assert max(times) < 1.0 + watch.starved(), f"one request took {max(times):.2f} s"
     assert len(gateway.log_lines("WARNING - Redis unavailable")) == 1, gateway.stderr()
     modes = [record["mode"] for record in gateway.wait_access(len(times))]
     assert modes[0] == "redis" and "fallback" in modes and modes[-1] == "redis", set(modes)
@@ -230,22 +236,22 @@ def test_outage_hands_nobody_a_fresh_bucket(t):
 
 def test_paused_redis_costs_at_most_its_timeout(t):
     redis = t.redis()
-    gateway, upstream = t.pair(with_redis(redis, {"allow": [], "tiers": {"anonymous": {"day": 10_000}}}))
+    gateway, upstream = t.pair(with_redis(redis, {"allow": [], "tiers": {"anonymous": {"day": 10_000}}}, timeout="300ms"))
     assert gateway.get("/").status == 200
     redis.pause()
     try:
         times = []
         for _ in range(15):
-            began = time.monotonic()
-            assert gateway.get("/").status == 200
-            times.append(time.monotonic() - began)
-        assert max(times) < 0.3, times
-        assert times[-1] < 0.03, "after the breaker opened nothing waits"
+            with Watch(gateway, 0.0) as watch:
+                assert gateway.get("/").status == 200
+            times.append(watch.took)
+        assert max(times) < 0.5, times
+        assert times[-1] < 0.1, "after the breaker opened nothing waits"
     finally:
         redis.resume()
     gateway.wait_log("WARNING - Redis unavailable, falling back to in-memory: socket_timeout")
-    gateway.wait_log("INFO - Rate limiter using Redis backend", 5.0, count=2)
-    eventually(lambda: gateway.get("/").status == 200 and gateway.wait_access(1)[-1]["mode"] == "redis", "not back", 3.0)
+    gateway.wait_log("INFO - Rate limiter using Redis backend", count=2)
+    eventually(lambda: gateway.get("/").status == 200 and gateway.wait_access(1)[-1]["mode"] == "redis", "not back")
 
 
 def test_flushed_scripts_are_loaded_again(t):
@@ -272,7 +278,7 @@ def test_bucket_of_the_admin_listener(t):
 
 def test_limit_fields_are_structured_lists(t):
     """Names, order, types and ranges of both fields, read by a parser and not by their look."""
-    tiers = {"anonymous": {"10s": {"limit": 3, "burst": 5}, "minute": 7, "hour": 100, "day": 500}}
+    tiers = {"anonymous": {"100s": {"limit": 3, "burst": 5}, "200s": 7, "hour": 100, "day": 500}}
     gateway, upstream = t.pair({"allow": [], "tiers": tiers})
     statuses = []
     for _ in range(7):
@@ -280,9 +286,9 @@ def test_limit_fields_are_structured_lists(t):
         statuses.append(answer.status)
         policy = parse_list(answer.one("ratelimit-policy"))
         levels = parse_list(answer.one("ratelimit"))
-        assert [name for name, _ in policy] == ["10s", "minute", "hour", "day"] == [name for name, _ in levels]
+        assert [name for name, _ in policy] == ["100s", "200s", "hour", "day"] == [name for name, _ in levels]
         assert [parameters["q"] for _, parameters in policy] == [5, 7, 100, 500]
-        assert [parameters["w"] for _, parameters in policy] == [17, 60, 3600, 86400]
+        assert [parameters["w"] for _, parameters in policy] == [167, 200, 3600, 86400]
         for (_, quota), (_, level) in zip(policy, levels):
             assert set(quota) == {"q", "w"} and set(level) == {"r", "t"}
             assert 0 <= level["r"] <= quota["q"] and 0 <= level["t"] <= quota["w"]

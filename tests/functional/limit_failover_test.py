@@ -5,7 +5,7 @@ import json
 import time
 
 from harness import cases, eventually, timeout
-from harness.redis_load import BACKEND, settings
+from harness.redis_load import BACKEND, UNHURRIED, settings
 
 RUNS_LONG = True
 
@@ -13,14 +13,14 @@ RUNS_LONG = True
 @timeout(60)
 def test_an_outage_starts_from_the_last_known_level(t):
     redis = t.redis()
-    gateway, upstream = t.pair(settings(redis.url, tiers={"anonymous": {"day": 10}}))
+    gateway, upstream = t.pair(settings(redis.url, timeout=UNHURRIED, tiers={"anonymous": {"day": 10}}))
     assert [gateway.get("/").status for _ in range(4)] == [200] * 4
     redis.command("SAVE")
     redis.kill()
     statuses = [gateway.get("/").status for _ in range(10)]
     assert statuses == [200] * 6 + [429] * 4, statuses
     redis.start()
-    gateway.wait_log(BACKEND, count=2, seconds=5)
+    gateway.wait_log(BACKEND, count=2)
     eventually(lambda: float(redis.hash("ratelimit:ip:127.0.0.1:day")["tokens"]) < 0.5,
                lambda: f"not charged: {redis.hash('ratelimit:ip:127.0.0.1:day')}")
     time.sleep(1.1)  # the memory of denials
@@ -34,13 +34,17 @@ def test_the_bound_over_an_outage(t, count, share):
     """The README's: n gateways grant at most C + n x ceil(C / s) over an outage, s of fallback_share."""
     redis = t.redis()
     upstream = t.upstream()
-    config = settings(redis.url, tiers={"anonymous": {"day": 40}}, fallback_share=share)
+    config = settings(redis.url, timeout=UNHURRIED, tiers={"anonymous": {"day": 40}}, fallback_share=share)
     gateways = [t.gateway(config, upstream) for _ in range(count)]
     parts = {"auto": count, "1/3": 3, 1: 1}[share]
     has_heartbeats = share == "auto"
     if has_heartbeats:
         eventually(lambda: redis.command("ZCARD", "ratelimit:instances") == count, "no heartbeats")
-        time.sleep(2.5)  # each has counted the others
+        score = lambda: dict(zip(*[iter(redis.command("ZRANGE", "ratelimit:instances", 0, -1, "WITHSCORES"))] * 2))
+        first = score()
+        eventually(lambda: all(float(beat) > float(first[name]) for name, beat in score().items()), "no second heartbeat")
+        for gateway in gateways:
+            gateway.process.wait_at_rest()  # each has counted the others
     for gateway in gateways:
         assert gateway.get("/").status == 200
     redis.command("SAVE")
@@ -53,7 +57,7 @@ def test_the_bound_over_an_outage(t, count, share):
         admitted += statuses.count(200)
     redis.start()
     for gateway in gateways:
-        gateway.wait_log(BACKEND, count=2, seconds=6)
+        gateway.wait_log(BACKEND, count=2)
     time.sleep(1.3)
     for gateway in gateways:
         admitted += sum(gateway.get("/").status == 200 for _ in range(20))
@@ -66,7 +70,7 @@ def test_the_bound_over_an_outage(t, count, share):
 def test_an_instance_that_ends_is_not_counted_any_more(t, workers):
     redis = t.redis()
     upstream = t.upstream()
-    config = {**settings(redis.url, fallback_share="auto"), "workers": workers}
+    config = {**settings(redis.url, timeout=UNHURRIED, fallback_share="auto"), "workers": workers}
     gateways = [t.gateway(config, upstream) for _ in range(2)]
     count = lambda: redis.command("ZCARD", "ratelimit:instances")
     eventually(lambda: count() == 2, lambda: f"{count()} heartbeats")
@@ -82,7 +86,7 @@ def test_each_window_is_charged_what_it_lacks(t, layout):
     """What a short window has got back meanwhile is not charged to it; the long one owes all of it."""
     redis = t.redis()
     tiers = {"anonymous": {"second": 5, "366d": 100}}
-    gateway, upstream = t.pair(settings(redis.url, tiers=tiers, layout=layout))
+    gateway, upstream = t.pair(settings(redis.url, timeout=UNHURRIED, tiers=tiers, layout=layout))
     assert [gateway.get("/").status for _ in range(3)] == [200] * 3
     redis.command("SAVE")
     redis.kill()
@@ -90,7 +94,7 @@ def test_each_window_is_charged_what_it_lacks(t, layout):
         time.sleep(0.7)
         assert [gateway.get("/").status for _ in range(3)] == [200] * 3
     redis.start()
-    gateway.wait_log(BACKEND, count=2, seconds=5)
+    gateway.wait_log(BACKEND, count=2)
 
     def left(window):
         if layout == "window":
@@ -107,7 +111,7 @@ def test_each_window_is_charged_what_it_lacks(t, layout):
 @timeout(40)
 def test_share_holds_the_dearest_request(t):
     redis = t.redis()
-    config = settings(redis.url, tiers={"anonymous": {"366d": 10}}, fallback_share="1/10")
+    config = settings(redis.url, timeout=UNHURRIED, tiers={"anonymous": {"366d": 10}}, fallback_share="1/10")
     config["routes"] = [{"path": "/dear", "cost": 4}]
     gateway, upstream = t.pair(config)
     redis.kill()
@@ -120,7 +124,7 @@ def test_share_holds_the_dearest_request(t):
 def test_on_failure(t, word, status):
     redis = t.redis()
     redis.kill()
-    gateway, upstream = t.pair(settings(redis.url, on_failure=word))
+    gateway, upstream = t.pair(settings(redis.url, timeout=UNHURRIED, on_failure=word))
     answer = gateway.get("/", [("Accept", "application/problem+json")])
     assert answer.status == status, answer
     if word == "deny":

@@ -9,6 +9,7 @@ import time
 from harness import cases, timeout
 from harness.bucket_model import Outcome, Window
 from harness.message import request
+from harness.redis_load import UNHURRIED
 
 RUNS_LONG = True
 
@@ -34,7 +35,7 @@ def started(t, redis, layout="window", tiers=None, **more):
     tiers = tiers or {"anonymous": tier_of([MINUTE, HOUR]), "pro": tier_of([Window(60, 100), Window(3600, 1000)])}
     config = {
         "allow": [],
-        "redis": {"url": redis.url, "layout": layout, "timeout": "500ms"},
+        "redis": {"url": redis.url, "layout": layout, "timeout": UNHURRIED},
         "tiers": tiers,
         "client_ip": {"trusted_proxies": ["loopback"]},
         "identity": {"header": {"user": "X-User", "tier": "X-Tier"}},

@@ -6,7 +6,7 @@ import subprocess
 
 from harness import cases
 from harness.process import gateway_binary
-from harness.redis_load import AWAY, BACKEND
+from harness.redis_load import AWAY, BACKEND, UNHURRIED
 
 SECRET = "S3CRET"
 UNUSABLE = [
@@ -58,7 +58,7 @@ USABLE = {"plain": "redis://127.0.0.1:{port}", "a slash": "redis://127.0.0.1:{po
 def test_usable(t, url):
     redis = t.redis()
     redis.command("ACL", "SETUSER", "lim", "on", ">p@s:s/w#r?d%", "~*", "+@all")
-    gateway = t.gateway({"allow": []}, t.upstream(), env={"REDIS_URL": url.format(port=redis.port)})
+    gateway = t.gateway({"allow": [], "redis": {"timeout": UNHURRIED}}, t.upstream(), env={"REDIS_URL": url.format(port=redis.port)})
     assert gateway.log_lines("(Redis: True)"), gateway.stderr()
     assert gateway.get("/").status == 200
     assert gateway.wait_access(1)[0]["mode"] == "redis"
@@ -77,7 +77,7 @@ REVOKED = {
 def test_a_user_that_is_taken_away_while_it_runs(t, revoke, restore):
     redis = t.redis()
     redis.command("ACL", "SETUSER", "lim", "on", ">" + SECRET, "~*", "+@all")
-    gateway, upstream = t.pair({"allow": [], "redis": {"url": f"redis://lim:{SECRET}@127.0.0.1:{redis.port}"},
+    gateway, upstream = t.pair({"allow": [], "redis": {"url": f"redis://lim:{SECRET}@127.0.0.1:{redis.port}", "timeout": UNHURRIED},
                                 "tiers": {"anonymous": {"day": 1000}}})
     client = gateway.client()
 

@@ -20,7 +20,7 @@ def listen(port=None, backlog=128):
 class RedisProxy:
     """Passes bytes both ways; what it does to replies may be changed at any time.
 
-    delay: seconds before each piece of a reply; swallow: replies vanish; stall: nothing passes in either
+    delay: seconds before each piece of a reply, 0 lets those go at once that wait; swallow: replies vanish; stall: nothing passes in either
     direction, connections stay open; cut_after: closes after so many bytes of replies; instead: these bytes
     in place of a reply.
     """
@@ -80,7 +80,7 @@ class RedisProxy:
                     time.sleep(0.01)
                     continue
                 pause = max(0.0, waiting[0][0] - time.monotonic()) if waiting else 0.2
-                ready, _, _ = select.select([client, server], [], [], min(pause, 0.2))
+                ready, _, _ = select.select([client, server], [], [], min(pause, 0.05))
                 if self.stall:
                     continue
                 if client in ready:
@@ -96,7 +96,7 @@ class RedisProxy:
                         data = self.instead
                     if not self.swallow:
                         waiting.append((time.monotonic() + self.delay, data))
-                while waiting and waiting[0][0] <= time.monotonic():
+                while waiting and (waiting[0][0] <= time.monotonic() or not self.delay):
                     data = waiting.pop(0)[1]
                     if self.cut_after is not None:
                         client.sendall(data[: self.cut_after])
