@@ -8,8 +8,10 @@ import time
 from harness import cases, eventually, timeout
 from harness.checks import own_answer
 from harness.message import request
+from harness.redis_load import UNHURRIED
 from harness.redis_proxy import RedisProxy
 from harness.tokens import Signer, claims, digest, encode, hmac_token
+from harness.watch import Watch
 
 SECRET = "functional-secret-of-at-least-32-bytes"
 STRANGER = "127.0.0.9"  # a peer that is not in trusted_proxies
@@ -82,7 +84,7 @@ def test_address_from_a_trusted_peer(t, changes, fields, expected):
 
 def test_forged_addresses_do_not_mint_buckets(t):
     redis = t.redis()
-    gateway, upstream = t.pair({**PROXY, "redis": {"url": redis.url}, "tiers": {"anonymous": {"hour": 10}}})
+    gateway, upstream = t.pair({**PROXY, "redis": {"url": redis.url, "timeout": UNHURRIED}, "tiers": {"anonymous": {"hour": 10}}})
     client = gateway.client(source=STRANGER)
     statuses = [
         client.exchange(request("GET", "/", [("X-Forwarded-For", f"203.0.113.{n}"), ("Forwarded", f"for=203.0.113.{n}")])).status
@@ -152,25 +154,25 @@ def test_no_key_source_is_told_once_and_no_failure(t):
 
 def test_keys_in_redis(t):
     redis = t.redis()
-    identity = {"api_key": {"redis_lookup": True, "cache": "1s"}}
-    gateway, upstream = t.pair(config(identity, redis={"url": redis.url, "timeout": "500ms"}))
+    identity = {"api_key": {"redis_lookup": True, "cache": "3s"}}
+    gateway, upstream = t.pair(config(identity, redis={"url": redis.url, "timeout": UNHURRIED}))
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-bob')}", "user", "bob")
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-nobody')}", "tier", "team")
     redis.command("SET", f"kamiyo-apikey:{digest('key-of-string')}", "text")
     assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team")
-    assert who(gateway, bearer("key-of-bob"))[2:] == ("bob", "free")
     for key in ("key-of-nobody", "key-of-string", "key-of-mallory"):
         assert who(gateway, ("X-API-Key", key))[2:] == (None, "anonymous"), key
     assert gateway.metrics().total("identity_failures_total") == 3
+    assert who(gateway, bearer("key-of-bob"))[2:] == ("bob", "free")
     redis.command("DEL", f"kamiyo-apikey:{digest('key-of-bob')}")
     assert who(gateway, bearer("key-of-bob"))[2] == "bob", "remembered"
-    eventually(lambda: who(gateway, bearer("key-of-bob"))[2] is None, "the key still counts", 4)
+    eventually(lambda: who(gateway, bearer("key-of-bob"))[2] is None, "the key still counts")
 
 
 def test_exempt_requests_look_nothing_up(t):
     redis = t.redis()
-    settings = config({"api_key": {"redis_lookup": True}}, redis={"url": redis.url, "timeout": "500ms"})
+    settings = config({"api_key": {"redis_lookup": True}}, redis={"url": redis.url, "timeout": UNHURRIED})
     settings["routes"] = [{"path": "/free", "limit": "none"}]
     gateway, upstream = t.pair(settings)
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
@@ -186,11 +188,11 @@ def test_exempt_requests_look_nothing_up(t):
 def test_known_keys_outlive_redis(t):
     redis = t.redis()
     identity = {"api_key": {"redis_lookup": True, "cache": "1s"}}
-    gateway, upstream = t.pair(config(identity, redis={"url": redis.url, "timeout": "500ms"}))
+    gateway, upstream = t.pair(config(identity, redis={"url": redis.url, "timeout": UNHURRIED}))
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
     assert who(gateway, ("X-API-Key", "key-of-alice"))[2] == "alice"
     redis.kill()
-    gateway.wait_log("falling back to in-memory", 5)
+    gateway.wait_log("falling back to in-memory")
     time.sleep(1.2)
     for _ in range(5):
         assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team"), "served beyond its time"
@@ -203,13 +205,14 @@ def test_look_up_and_decision_share_one_timeout(t):
     proxy = RedisProxy(redis.port)
     t.defer(proxy.close)
     identity = {"api_key": {"redis_lookup": True, "cache": "1ms"}}
-    options = {"url": proxy.url, "timeout": "500ms", "connect_timeout": "5s"}
+    options = {"url": proxy.url, "timeout": "1s", "connect_timeout": "10s"}
     gateway, upstream = t.pair(config(identity, redis=options))
     redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
-    proxy.delay = 0.3  # each of the two fits into the timeout, both together do not
-    assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team")
+    proxy.delay = 0.6  # each of the two fits into the timeout, both together do not
+    with Watch(gateway, 0.9) as watch:
+        assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team")
     record = gateway.last_access(user="alice")
-    assert record["mode"] == "fallback" and record["duration_ms"] < 590, record
+    assert record["mode"] == "fallback" and record["duration_ms"] < 1090 + 1000 * watch.starved(), record
 
 
 @timeout(60)
@@ -217,7 +220,7 @@ def test_ten_thousand_random_keys_mint_nothing(t):
     redis = t.redis()
     identity = {"api_key": {"redis_lookup": True}}
     gateway, upstream = t.pair(
-        {"allow": [], "identity": identity, "redis": {"url": redis.url, "timeout": "500ms"}, "tiers": {"anonymous": {"hour": 20}}}
+        {"allow": [], "identity": identity, "redis": {"url": redis.url, "timeout": UNHURRIED}, "tiers": {"anonymous": {"hour": 20}}}
     )
     client = gateway.client()
     admitted = 0
@@ -309,14 +312,14 @@ def test_tokens_by_public_keys(t, algorithm):
 def test_token_that_expires_while_it_is_remembered(t):
     identity = {"jwt": {"secrets": [SECRET], "leeway": "1ms"}}
     gateway, upstream = t.pair(config(identity))
-    token = bearer(hmac_token(SECRET, claims(seconds=2)))
+    token = bearer(hmac_token(SECRET, claims(seconds=4)))
     assert who(gateway, token)[2] == "alice"
-    eventually(lambda: who(gateway, token)[2] is None, "the token still counts", 5)
+    eventually(lambda: who(gateway, token)[2] is None, "the token still counts")
 
 
 def test_token_is_never_a_key(t):
     redis = t.redis()
-    gateway, upstream = t.pair(config({"api_key": {"redis_lookup": True}}, redis={"url": redis.url}))
+    gateway, upstream = t.pair(config({"api_key": {"redis_lookup": True}}, redis={"url": redis.url, "timeout": UNHURRIED}))
     token = hmac_token(SECRET, claims())
     redis.command("HSET", f"kamiyo-apikey:{digest(token)}", "user", "mallory", "tier", "team")
     assert who(gateway, bearer(token))[2] is None
@@ -358,7 +361,7 @@ def test_secrets_are_found_nowhere(t):
         "failures": {"hour": 4},
     }
     gateway = t.gateway(
-        config(identity, redis={"url": redis.url}, log={"level": "debug"}, admin={"token": "${ADMIN_TOKEN}"}),
+        config(identity, redis={"url": redis.url, "timeout": UNHURRIED}, log={"level": "debug"}, admin={"token": "${ADMIN_TOKEN}"}),
         t.upstream(),
         env={"JWT_SECRET": SECRET, "ADMIN_TOKEN": secrets["admin token"]},
     )

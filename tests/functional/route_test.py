@@ -8,6 +8,7 @@ import time
 from harness import cases, eventually, until
 from harness.checks import own_answer
 from harness.message import request, response
+from harness.redis_load import UNHURRIED
 from harness.tokens import digest
 
 ANONYMOUS = {"anonymous": {"hour": 10}}
@@ -98,7 +99,7 @@ def test_own_tiers_and_their_keys(t):
             {"name": "hooks", "path": "/hooks/*", "tiers": {"anonymous": {"hour": 3}, "pro": {"hour": 5}}},
             tiers={"anonymous": {"hour": 10}, "pro": {"hour": 20}, "team": {"hour": 30}},
             identity={"api_key": {"keys_file": str(path)}},
-            redis={"url": redis.url, "timeout": "500ms"},
+            redis={"url": redis.url, "timeout": UNHURRIED},
         )
     )
     pro, team = [("X-API-Key", "pro-key")], [("X-API-Key", "team-key")]
@@ -182,7 +183,7 @@ def test_concurrency(t):
     gate = threading.Event()
 
     def wait(message, connection):
-        gate.wait(5)
+        gate.wait()
         return response(200, [], b"ok")
 
     upstream.reply = wait
@@ -204,7 +205,7 @@ def test_concurrency_does_not_leak_when_clients_die(t):
     gateway, upstream = t.pair(with_routes({"path": "/slow", "concurrency": 2}, tiers={"anonymous": {"hour": 1000}}))
     gate = threading.Event()
     t.defer(gate.set)
-    upstream.reply = lambda message, connection: gate.wait(15) and response(200, [], b"ok")
+    upstream.reply = lambda message, connection: gate.wait() and response(200, [], b"ok")
     for round_number in range(1, 4):
         clients = [gateway.client() for _ in range(2)]
         for client in clients:
