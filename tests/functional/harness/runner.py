@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import queue
+import random
 import select
 import shutil
 import signal
@@ -40,6 +41,11 @@ class Suite:
             if chosen:
                 found.append((path.stem, chosen))
         found.sort(key=lambda item: not getattr(sys.modules[item[0]], "RUNS_LONG", False))
+        if self.options.shuffle is not None:
+            order = random.Random(self.options.shuffle)
+            order.shuffle(found)
+            for _, tests in found:
+                order.shuffle(tests)
         for item in found:
             self.files.put(item)
         return sum(len(tests) for _, tests in found)
@@ -146,6 +152,7 @@ def parse_arguments():
     parser.add_argument("-j", dest="jobs", type=int, default=4, help="files at once (default 4)")
     parser.add_argument("--preset", default=os.environ.get("KAMIYO_PRESET", "debug"), help="which build (default debug)")
     parser.add_argument("--slow", action="store_true", help="also the long ones")
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="in another order, to find tests that lean on one another")
     parser.add_argument("--list", action="store_true", help="only names them")
     parser.add_argument("-v", dest="verbose", action="store_true", help="names each test as it ends")
     parser.add_argument("--patience", type=float, help="factor on every test's time limit")
