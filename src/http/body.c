@@ -337,3 +337,15 @@ enum http_body_status http_body_decode(
     *consumed = taken;
     return body->is_complete ? HTTP_BODY_DONE : HTTP_BODY_MORE;
 }
+
+bool http_body_give_back(struct http_body *body, size_t consumed)
+{
+    if (consumed == 0)
+        return true;
+    if (body->framing != HTTP_FRAMING_LENGTH)
+        return false;
+    body->remaining += consumed;
+    body->payload_bytes -= consumed;
+    body->is_complete = false;
+    return true;
+}

@@ -497,9 +497,9 @@ enum stream_result stream_write(struct stream *stream, const struct iovec *parts
     }
     result = stream->tls != NULL ? encrypt_parts(stream, parts, count, total, &taken)
                                  : send_parts(stream, parts, count, total, &taken);
+    stream->bytes_written += taken; /* with TLS some may have left before it failed */
     if (result == STREAM_FAILED)
         return STREAM_FAILED;
-    stream->bytes_written += taken;
     if (LIKELY(taken == total))
         return STREAM_OK;
     append(stream, parts, count, taken);

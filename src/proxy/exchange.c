@@ -8,8 +8,9 @@
  *     │        │          │         │           ├─> TUNNEL ────────> │
  *     └────────┴──────────┴─────────┴───────────┴─> REPLY ─────────> │
  *
- * Each arrow may be taken within one turn. A request whose connection died
- * before any byte of an answer goes back from REQUEST to UPSTREAM, once.
+ * Each arrow may be taken within one turn. A request whose reused connection
+ * died before any byte of an answer goes back from REQUEST to UPSTREAM, once,
+ * if it may be sent twice or nothing of it had been sent.
  */
 #include <assert.h>
 #include <string.h>
@@ -353,18 +354,25 @@ void exchange_release_upstream(struct exchange *exchange, enum upstream_release 
         upstream_pool_release(&exchange->upstream, release);
 }
 
+void exchange_send_again(struct exchange *exchange)
+{
+    upstream_pool_report(exchange->upstream, true); /* any idle connection may end */
+    exchange_release_upstream(exchange, UPSTREAM_CLOSE);
+    exchange->retries = 1;
+    metrics_add(exchange->proxy->parts.metrics, METRICS_UPSTREAM_RETRIES, 1);
+    acquire(exchange);
+}
+
 void exchange_upstream_failed(struct exchange *exchange, enum reply_kind kind, const char *reason)
 {
     bool was_reused = exchange->upstream->request_count > 0;
-    upstream_pool_report(exchange->upstream, was_reused);
-    exchange_release_upstream(exchange, UPSTREAM_CLOSE);
     if (was_reused && exchange->can_retry && exchange->retries == 0 && kind == REPLY_BAD_GATEWAY &&
         exchange->interim_count == 0 && exchange->response_input.length == 0) {
-        exchange->retries = 1;
-        metrics_add(exchange->proxy->parts.metrics, METRICS_UPSTREAM_RETRIES, 1);
-        acquire(exchange);
+        exchange_send_again(exchange);
         return;
     }
+    upstream_pool_report(exchange->upstream, was_reused);
+    exchange_release_upstream(exchange, UPSTREAM_CLOSE);
     metrics_count_upstream_error(exchange->proxy->parts.metrics, reason);
     answer_send(exchange, kind, reason);
 }

@@ -269,6 +269,8 @@ bool exchange_awaits_body(const struct exchange *exchange);
 void exchange_finish(struct exchange *exchange, enum client_fate fate, const char *reason);
 /* The upstream failed before any byte of an answer: once more, or answer `kind`. */
 void exchange_upstream_failed(struct exchange *exchange, enum reply_kind kind, const char *reason);
+/* The reused connection has died: once more, on a fresh one. */
+void exchange_send_again(struct exchange *exchange);
 /* The answer is complete towards the client: wait for what is pending and for the rest of the
  * request. */
 void exchange_complete(struct exchange *exchange);

@@ -118,6 +118,23 @@ static enum http_body_status decode_upload(
     return http_body_decode(body, bytes, length, payload, consumed);
 }
 
+/*
+ * The first write of a request has failed. If a reused connection took no byte of it, it had died
+ * before: the request was not sent, so any may be sent on another (contract section 6), and the
+ * client's bytes stay the client's. False: that is not so.
+ */
+static bool send_elsewhere(struct exchange *exchange, uint64_t written_before, size_t consumed)
+{
+    const struct upstream_connection *upstream = exchange->upstream;
+    if (!exchange->is_head_unsent || exchange->retries > 0 || upstream->request_count == 0 ||
+        upstream->stream.bytes_written != written_before ||
+        !http_body_give_back(&exchange->request_body, consumed))
+        return false;
+    exchange->bytes_in -= (int64_t)consumed;
+    exchange_send_again(exchange);
+    return true;
+}
+
 size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
 {
     struct http_body *body = &exchange->request_body;
@@ -126,7 +143,9 @@ size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
     size_t payload = 0, consumed = 0;
     if (exchange->is_upload_broken)
         return relay_discard(exchange, bytes, length);
-    if (stream_pending(&exchange->upstream->stream) > 0)
+    struct stream *upstream = &exchange->upstream->stream;
+    uint64_t written_before = upstream->bytes_written;
+    if (stream_pending(upstream) > 0)
         return 0;
     if (exchange->is_head_unsent)
         add_part(&parts, text_slice(&exchange->upstream_head));
@@ -147,12 +166,14 @@ size_t relay_upload(struct exchange *exchange, char *bytes, size_t length)
         add_payload(&parts, (struct slice){bytes, payload}, body->framing == HTTP_FRAMING_CHUNKED,
                     body->is_complete, body, chunk_head);
     }
-    exchange->is_head_unsent = false;
-    if (parts.count > 0 &&
-        stream_write(&exchange->upstream->stream, parts.items, parts.count) == STREAM_FAILED)
+    if (parts.count > 0 && stream_write(upstream, parts.items, parts.count) == STREAM_FAILED) {
+        if (send_elsewhere(exchange, written_before, consumed))
+            return 0;
         relay_stop_upload(exchange);
-    else
-        watch_upload(exchange);
+        return consumed;
+    }
+    exchange->is_head_unsent = false;
+    watch_upload(exchange);
     return consumed;
 }
 

@@ -63,6 +63,11 @@ enum http_body_status http_body_decode(struct http_body *body,
                                        size_t length,
                                        size_t *payload,
                                        size_t *consumed) MUST_CHECK;
+/*
+ * The last `consumed` bytes are to be decoded again: nobody has taken what came of them. False,
+ * and nothing changes: they were part of a chunked body, and have been moved.
+ */
+bool http_body_give_back(struct http_body *body, size_t consumed) MUST_CHECK;
 /* The peer has closed: true if the body was complete (or ends so). */
 bool http_body_end(struct http_body *body) MUST_CHECK;
 /* Frees the trailers. */

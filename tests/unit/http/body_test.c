@@ -308,12 +308,47 @@ static void test_length(void **state)
     assert_true(whole.is_complete);
 }
 
+/* What nobody has taken can be decoded again, where it has not been moved. */
+static void test_given_back(void **state)
+{
+    struct http_head head = {.framing = HTTP_FRAMING_LENGTH, .content_length = 5};
+    struct http_body body;
+    char bytes[] = "5\r\nhello\r\n";
+    size_t payload, consumed;
+
+    (void)state;
+    http_body_init(&body, &head);
+    assert_int_equal(http_body_decode(&body, bytes, 2, &payload, &consumed), HTTP_BODY_MORE);
+    assert_true(http_body_give_back(&body, 2));
+    assert_int_equal(body.payload_bytes, 0);
+    assert_int_equal(http_body_decode(&body, bytes, 8, &payload, &consumed), HTTP_BODY_DONE);
+    assert_int_equal(consumed, 5);
+    assert_true(http_body_give_back(&body, 5));
+    assert_false(body.is_complete);
+    assert_int_equal(body.remaining, 5);
+
+    head.framing = HTTP_FRAMING_CHUNKED;
+    http_body_init(&body, &head);
+    assert_int_equal(http_body_decode(&body, bytes, 0, &payload, &consumed), HTTP_BODY_MORE);
+    assert_true(http_body_give_back(&body, 0));
+    assert_int_equal(http_body_decode(&body, bytes, 5, &payload, &consumed), HTTP_BODY_MORE);
+    assert_false(http_body_give_back(&body, 5));
+    assert_int_equal(body.payload_bytes, payload);
+    http_body_clear(&body);
+
+    head.framing = HTTP_FRAMING_NONE;
+    http_body_init(&body, &head);
+    assert_true(http_body_give_back(&body, 0));
+    assert_true(body.is_complete);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunked),          cmocka_unit_test(test_chunked_refusals),
         cmocka_unit_test(test_removed_trailers), cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_bounds),           cmocka_unit_test(test_length),
+        cmocka_unit_test(test_given_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
