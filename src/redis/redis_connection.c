@@ -10,12 +10,8 @@
  * - A context frees itself after errors, calling what is pending with NULL and
  *   then on_disconnect: that is where `context` becomes NULL, and the owner
  *   hears of it from a deferred task, when nothing of hiredis is on the stack.
- * - hiredis reads and writes the socket through two functions of ours: what is
- *   read waits in `input` until take_replies has seen whose it is, and a buffer
- *   that was sent whole is kept. hiredis gets its own replies line by line.
- * - A reply that nobody asked for would end the process in an assertion of
- *   hiredis's. All are looked for first: with nothing in flight, behind the last
- *   that is awaited, and in its line (two bytes behind a string may be anything).
+ * - hiredis reads and writes the socket through two functions of ours: reading
+ *   is redis_connection_input.c's, and a buffer that was sent whole is kept.
  */
 #include "redis_connection.h"
 
@@ -35,49 +31,13 @@
 
 #include "kamiyo/base/mem.h"
 #include "kamiyo/net/loop.h"
-#include "kamiyo/redis/redis_client.h"
 
-#include "redis_integers.h"
+#include "redis_connection_internal.h"
 
 /* Elements of one array in a reply; hiredis allocates for what the header promises. */
 #define MAX_ARRAY_ELEMENTS 4096
-/* One read. A TLS record fits, also behind the beginning of a reply: what would be left of it in
- * OpenSSL's own buffer, no event would announce. */
-#define READ_BYTES 16384
 /* An output buffer larger than this is not kept for the next turn. */
 #define KEPT_OUTPUT_BYTES (256 * 1024)
-
-/* Bytes that were read and are nobody's yet: [start, end). */
-struct redis_input {
-    size_t start;
-    size_t end;
-    size_t handed; /* of these, for hiredis to take when it reads next */
-    char data[REDIS_INTEGERS_MAX_BYTES + READ_BYTES + 1]; /* with a 0 at `end` */
-};
-
-struct redis_connection {
-    struct loop *loop;
-    redisAsyncContext *context; /* NULL once hiredis has let go of it */
-    struct ssl_st *tls;         /* owned by the context; NULL = plain */
-    const struct redis_connection_handler *handler;
-    void *arg;
-    struct event read_event;
-    struct event write_event;
-    struct loop_task flush_task;
-    struct loop_task closed_task;
-    const redisContextFuncs *transport; /* hiredis's: the socket, or TLS on it */
-    redisContextFuncs functions;        /* the same with two of ours before it */
-    struct redis_command_list commands; /* oldest first */
-    size_t in_flight;
-    bool is_reader_busy; /* hiredis's reader has the beginning of a script's reply */
-    struct redis_integers integers;
-    struct redis_input input;
-    bool is_reading;    /* read_event is added */
-    bool is_blocked;    /* write_event is added: the socket takes no more */
-    bool is_flushing;   /* hiredis is writing: what it asks for now is EV_WRITE */
-    bool is_destroying; /* no callbacks */
-    struct redis_failure failure;
-};
 
 /* hiredis's hooks. They are idempotent, as it expects. */
 
@@ -187,43 +147,7 @@ static void run_closed(void *arg)
     connection->handler->on_closed(connection->arg, &connection->failure);
 }
 
-static void end_badly(struct redis_connection *connection, const char *why)
-{
-    struct redis_failure failure;
-
-    redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "%s", why);
-    redis_connection_close(connection, &failure);
-}
-
-static void deliver(struct redis_connection *connection,
-                    struct redis_command *command,
-                    const struct redis_reply *reply)
-{
-    const redisReader *reader = connection->context->c.reader;
-    bool is_excess;
-
-    TAILQ_REMOVE(&connection->commands, command, entry);
-    connection->in_flight--;
-    /* Looked at before the callback: what it sends must not be answered by bytes that were there
-     * already. */
-    is_excess = reader->pos < reader->len ||
-                (connection->in_flight == 0 && connection->input.start < connection->input.end);
-    connection->handler->on_reply(connection->arg, command, reply);
-    if (is_excess)
-        end_badly(connection, "more replies than commands");
-}
-
-static void on_hiredis_reply(redisAsyncContext *context, void *reply, void *command)
-{
-    struct redis_connection *connection = context->data;
-
-    /* Without a reply the context is ending: on_disconnect sees to the command. */
-    if (reply != NULL && !connection->is_destroying)
-        deliver(connection, command, reply);
-}
-
-/* hiredis's reader, used without its context, does not like what it got. */
-static void end_by_error(struct redis_connection *connection)
+void redis_connection_end_by_error(struct redis_connection *connection)
 {
     redisAsyncContext *context = connection->context;
     int error = errno;
@@ -232,159 +156,6 @@ static void end_by_error(struct redis_connection *connection)
     context->errstr = context->c.errstr;
     describe_end(connection, context, error);
     redis_connection_close(connection, &connection->failure);
-}
-
-/* --- reading --- */
-
-/* hiredis reads: it takes what was handed to it; else the socket is read, and it has to wait. */
-static ssize_t read_input(redisContext *context, char *buffer, size_t capacity)
-{
-    struct redis_connection *connection = context->privdata;
-    struct redis_input *input = &connection->input;
-    size_t handed = input->handed < capacity ? input->handed : capacity;
-    ssize_t length;
-
-    if (handed > 0) {
-        memcpy(buffer, input->data + input->start, handed);
-        input->start += handed;
-        input->handed = 0;
-        return (ssize_t)handed;
-    }
-    length = connection->transport->read(context, input->data + input->end, READ_BYTES);
-    if (length < 0)
-        return length;
-    input->end += (size_t)length;
-    input->data[input->end] = '\0'; /* redis_integers wants one */
-    return 0;
-}
-
-/* The bytes at hand up to the end of a line, where alone a reply can end. */
-static size_t line_length(const struct redis_input *input)
-{
-    const char *line = input->data + input->start;
-    const char *newline = memchr(line, '\n', input->end - input->start);
-
-    return newline != NULL ? (size_t)(newline + 1 - line) : input->end - input->start;
-}
-
-/* An error, or whatever else comes where a script's integers are awaited. */
-static void take_other_reply(struct redis_connection *connection, struct redis_command *command)
-{
-    struct redis_input *input = &connection->input;
-    redisContext *context = &connection->context->c;
-    size_t length = line_length(input);
-    void *reply = NULL;
-
-    /* When it fails the reader says so next. */
-    (void)redisReaderFeed(context->reader, input->data + input->start, length);
-    input->start += length;
-    if (redisGetReplyFromReader(context, &reply) != REDIS_OK) {
-        end_by_error(connection);
-        return;
-    }
-    connection->is_reader_busy = reply == NULL;
-    if (reply != NULL)
-        deliver(connection, command, reply);
-    freeReplyObject(reply);
-}
-
-/* False: the rest is still to come. */
-static bool take_script_reply(struct redis_connection *connection, struct redis_command *command)
-{
-    struct redis_input *input = &connection->input;
-    size_t used;
-
-    if (!connection->is_reader_busy) {
-        switch (redis_integers_parse(&connection->integers, input->data + input->start,
-                                     input->end - input->start, &used)) {
-        case REDIS_INTEGERS_WHOLE:
-            input->start += used;
-            deliver(connection, command, redis_integers_reply(&connection->integers));
-            return true;
-        case REDIS_INTEGERS_CUT:
-            return false;
-        case REDIS_INTEGERS_OTHER:
-            break;
-        }
-    }
-    take_other_reply(connection, command);
-    return true;
-}
-
-static void take_replies(struct redis_connection *connection)
-{
-    struct redis_input *input = &connection->input;
-
-    while (connection->context != NULL && input->start < input->end) {
-        struct redis_command *command = TAILQ_FIRST(&connection->commands);
-
-        if (command->is_script) {
-            if (!take_script_reply(connection, command))
-                break;
-        } else {
-            input->handed = line_length(input);
-            redisAsyncHandleRead(connection->context);
-        }
-    }
-    /* Nothing is left, or the beginning of a script's reply. */
-    if (input->start > 0 && input->start < input->end)
-        memmove(input->data, input->data + input->start, input->end - input->start + 1);
-    input->end -= input->start;
-    input->start = 0;
-}
-
-/* Something to read while nothing is awaited: an end, TLS's own affairs, or words before an end
- * ("-ERR max number of clients"). */
-static void read_unasked(struct redis_connection *connection)
-{
-    redisContext *context = &connection->context->c;
-    struct redis_input *input = &connection->input;
-    struct redis_failure failure = {.reason = REDIS_REASON_NONE};
-    struct slice text;
-    void *reply = NULL;
-
-    if (redisBufferRead(context) != REDIS_OK)
-        end_by_error(connection);
-    if (connection->context == NULL || input->end == 0)
-        return;
-    /* When it fails the reader says so next. */
-    (void)redisReaderFeed(context->reader, input->data, input->end);
-    if (redisGetReplyFromReader(context, &reply) != REDIS_OK) {
-        end_by_error(connection);
-        return;
-    }
-    redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "a reply without a command");
-    if (redis_reply_is_error(reply, &text))
-        (void)redis_failure_from_reply(text, &failure); /* whatever it says, the connection ends */
-    freeReplyObject(reply);
-    redis_connection_close(connection, &failure);
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-    struct redis_connection *connection = arg;
-    const redisReader *reader;
-
-    (void)fd;
-    (void)what;
-    if (connection->tls != NULL)
-        ERR_clear_error();
-    errno = 0;
-    if (connection->in_flight == 0) {
-        read_unasked(connection);
-        return;
-    }
-    /* TLS may have something to write first, and hiredis knows; else there is only our input. */
-    if (connection->tls != NULL)
-        redisAsyncHandleRead(connection->context);
-    else if (read_input(&connection->context->c, NULL, 0) < 0)
-        end_by_error(connection);
-    take_replies(connection);
-    if (connection->context == NULL)
-        return;
-    reader = connection->context->c.reader;
-    if (reader->len - reader->pos > REDIS_CLIENT_MAX_REPLY_BYTES)
-        end_badly(connection, "a reply without end");
 }
 
 /* --- writing --- */
@@ -408,7 +179,7 @@ static void write_plain(struct redis_connection *connection)
     int is_done = 0;
 
     if (redisBufferWrite(&connection->context->c, &is_done) != REDIS_OK)
-        end_by_error(connection);
+        redis_connection_end_by_error(connection);
     else if (is_done)
         hook_del_write(connection);
     else
@@ -470,7 +241,7 @@ static void wrap_transport(struct redis_connection *connection)
 
     connection->transport = context->funcs;
     connection->functions = *context->funcs;
-    connection->functions.read = read_input;
+    connection->functions.read = redis_connection_input_read;
     connection->functions.write = write_output;
     context->funcs = &connection->functions;
 }
@@ -492,8 +263,8 @@ struct redis_connection *redis_connection_create(struct loop *loop,
     redis_integers_init(&connection->integers);
     loop_task_init(&connection->flush_task, flush, connection);
     loop_task_init(&connection->closed_task, run_closed, connection);
-    (void)event_assign(&connection->read_event, base, fd, EV_READ | EV_PERSIST, on_readable,
-                       connection); /* fd is sound */
+    (void)event_assign(&connection->read_event, base, fd, EV_READ | EV_PERSIST,
+                       redis_connection_input_on_readable, connection); /* fd is sound */
     (void)event_assign(&connection->write_event, base, fd, EV_WRITE | EV_PERSIST, on_writable,
                        connection); /* likewise */
     connection->context = open_context(connection, fd);
@@ -543,8 +314,8 @@ bool redis_connection_send(struct redis_connection *connection,
                            struct redis_command *command)
 {
     if (connection->context == NULL ||
-        redisAsyncFormattedCommand(connection->context, on_hiredis_reply, command, bytes, length) !=
-            REDIS_OK)
+        redisAsyncFormattedCommand(connection->context, redis_connection_input_on_reply, command,
+                                   bytes, length) != REDIS_OK)
         return false;
     command->is_script = false;
     note_command(connection, command);
