@@ -265,6 +265,17 @@ int64_t loop_wall_ms(struct loop *loop)
     return loop_now(loop)->wall_us / 1000;
 }
 
+int64_t loop_clock_ms(struct loop *loop)
+{
+    return loop->is_faked ? loop_now_ms(loop) : clock_monotonic_ms();
+}
+
+void loop_refresh(struct loop *loop)
+{
+    if (!loop->is_faked)
+        loop->is_now_read = false;
+}
+
 void loop_fake_time(struct loop *loop, const struct clock_time *now)
 {
     loop->is_faked = now != NULL;

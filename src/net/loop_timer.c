@@ -10,6 +10,11 @@
  * A queue whose event fires on an empty list is given up. While more than
  * QUEUES_KEPT exist an empty one goes at once, so that a thousand jittered
  * back-offs leave nothing behind.
+ *
+ * A thread that did not run (no CPU for it, the process stopped) may find a
+ * timer due and, unread, what the timer was to wait for: libevent collects what
+ * is readable before it looks at the time, and a signal makes it collect nothing.
+ * So a queue that is late lets the sockets be looked at once more.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -26,6 +31,7 @@
 
 #define BUCKETS     64 /* a power of two; a gateway uses some 15 lengths at a time */
 #define QUEUES_KEPT 48
+#define LATE_MS     10 /* beyond what a coarse clock explains */
 
 TAILQ_HEAD(loop_timer_list, loop_timer);
 
@@ -36,7 +42,8 @@ struct loop_timer_queue {
     struct loop_timer_list list; /* by deadline */
     struct event event;
     bool is_armed;
-    bool is_running; /* its timers' functions are being called */
+    bool is_running;  /* its timers' functions are being called */
+    bool has_yielded; /* it was late, and sockets have been looked at since */
 };
 
 LIST_HEAD(loop_timer_bucket, loop_timer_queue);
@@ -115,6 +122,13 @@ static void run_due(struct loop_timer_queue *queue)
     queue->is_running = false;
 }
 
+static bool is_late(const struct loop_timer_queue *queue)
+{
+    const struct loop_timer *head = TAILQ_FIRST(&queue->list);
+
+    return head != NULL && head->deadline_ms + LATE_MS < loop_now_ms(queue->timers->loop);
+}
+
 static void on_time(int fd, short what, void *arg)
 {
     struct loop_timer_queue *queue = arg;
@@ -124,6 +138,12 @@ static void on_time(int fd, short what, void *arg)
     queue->is_armed = false;
     if (loop_is_faked(queue->timers->loop))
         return; /* loop_timers_run_all sees to it */
+    if (!queue->has_yielded && is_late(queue)) {
+        queue->has_yielded = true;
+        arm(queue); /* at once: in the next turn, behind what is readable by then */
+        return;
+    }
+    queue->has_yielded = false;
     run_due(queue);
     if (TAILQ_EMPTY(&queue->list))
         give_up(queue);

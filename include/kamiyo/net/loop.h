@@ -42,6 +42,11 @@ const struct clock_time *loop_now(struct loop *loop);
 /* The same in whole milliseconds. */
 int64_t loop_now_ms(struct loop *loop);  /* monotonic */
 int64_t loop_wall_ms(struct loop *loop); /* Unix */
+/* The monotonic clock itself: ahead of loop_now_ms by what this turn has taken so far, which is
+ * long when the thread had to wait for a CPU. With a faked time the same as loop_now_ms. */
+int64_t loop_clock_ms(struct loop *loop);
+/* Let this turn's time be the clock's again. */
+void loop_refresh(struct loop *loop);
 /* Tests: freeze both clocks at these values; timers go by them at the next turn. NULL = real again.
  */
 void loop_fake_time(struct loop *loop, const struct clock_time *now);
@@ -76,8 +81,9 @@ void loop_post_or_drop(struct loop *loop, loop_task_fn *run, loop_task_fn *drop,
  * behind one libevent timer), so arming and moving one is a few pointer
  * writes; lengths may be arbitrary, as of a jittered back-off: a queue that is
  * empty goes. Resolution is a millisecond on a coarse clock: never early, late by
- * at most some 5 ms. Embedded and owned by the caller; starting one that runs
- * moves it. A timer is stopped when its function is called.
+ * at most some 5 ms; later only when the thread did not run, and then what has
+ * arrived on sockets meanwhile goes first. Embedded and owned by the caller;
+ * starting one that runs moves it. A timer is stopped when its function is called.
  */
 struct loop_timer_queue;
 struct loop_timer {

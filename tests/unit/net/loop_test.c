@@ -2,12 +2,17 @@
 /* Turns, deferred tasks, posts from other threads, and timeouts on a real and on a faked clock. */
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+#include <event2/event.h>
 
 #include "kamiyo/net/loop.h"
 
@@ -383,6 +388,64 @@ static void test_timer_counts_from_the_turn(void **state)
     assert_in_range(clock_monotonic_ms() - late.started_ms, 0, 200);
 }
 
+static int sleeper_fd;
+
+/* The thread stands still for as long as this sleeps, and meanwhile something arrives. */
+static void stand_still(int number)
+{
+    const struct timespec pause = {.tv_nsec = 60000000};
+
+    (void)number;
+    (void)nanosleep(&pause, NULL);
+    (void)!write(sleeper_fd, "x", 1);
+}
+
+struct reader {
+    struct counter *timer;
+    bool was_first;
+};
+
+static void on_arrived(int fd, short what, void *arg)
+{
+    struct reader *reader = arg;
+    char byte;
+
+    (void)what;
+    assert_int_equal(read(fd, &byte, 1), 1);
+    reader->was_first = reader->timer->count == 0;
+    loop_timer_stop(&reader->timer->timer);
+    reader->timer->is_done = true;
+}
+
+/* A signal ends the wait without a look at any socket, and by then the timer is due. */
+static void test_what_has_arrived_is_before_a_late_timer(void **state)
+{
+    struct loop *loop = *state;
+    struct counter counter;
+    struct reader reader = {.timer = &counter};
+    struct sigaction action = {.sa_handler = stand_still};
+    struct sigaction before;
+    const struct itimerval soon = {.it_value.tv_usec = 10000};
+    struct event *arrival;
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0);
+    sleeper_fd = fds[1];
+    arrival = event_new(loop_event_base(loop), fds[0], EV_READ, on_arrived, &reader);
+    assert_int_equal(event_add(arrival, NULL), 0);
+    counter_init(&counter, loop, 1);
+    loop_timer_start(loop, &counter.timer, 30);
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    loop_fixture_run_until(loop, &counter.is_done);
+    assert_true(reader.was_first);
+    assert_int_equal(counter.count, 0);
+    assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+    event_free(arrival);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 #define TEST(function) \
     cmocka_unit_test_setup_teardown(function, loop_fixture_setup, loop_fixture_teardown)
 
@@ -403,6 +466,7 @@ int main(void)
         TEST(test_many_lengths),
         TEST(test_queue_is_armed_lazily),
         TEST(test_timer_counts_from_the_turn),
+        TEST(test_what_has_arrived_is_before_a_late_timer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
