@@ -38,22 +38,23 @@ void redis_budget_destroy(struct redis_budget **budget)
     *budget = NULL;
 }
 
-int64_t redis_budget_reserve(struct redis_budget *budget, int64_t wanted_ms)
+int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms)
 {
     int64_t oldest;
     int64_t newest;
+    int64_t at_ms = now_ms;
 
     (void)pthread_mutex_lock(&budget->lock); /* a plain mutex cannot fail */
     oldest = budget->reserved_ms[budget->next];
     newest =
         budget->reserved_ms[(budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND];
-    if (oldest != 0 && wanted_ms < oldest + PERIOD_MS)
-        wanted_ms = oldest + PERIOD_MS;
-    /* Kept in order; a back-off that ends before another's reservation waits for its turn. */
-    if (wanted_ms < newest)
-        wanted_ms = newest;
-    budget->reserved_ms[budget->next] = wanted_ms;
+    if (oldest != 0 && at_ms < oldest + PERIOD_MS)
+        at_ms = oldest + PERIOD_MS;
+    /* Behind whoever waits already; and a worker's "now" may be a little older than another's. */
+    if (at_ms < newest)
+        at_ms = newest;
+    budget->reserved_ms[budget->next] = at_ms;
     budget->next = (budget->next + 1) % REDIS_BUDGET_PER_SECOND;
     (void)pthread_mutex_unlock(&budget->lock); /* likewise */
-    return wanted_ms;
+    return at_ms;
 }

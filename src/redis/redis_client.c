@@ -224,23 +224,39 @@ static int64_t backoff_ms(struct redis_client *client)
     return delay_ms / 2 + (int64_t)(next_random(client) % (uint64_t)(delay_ms / 2 + 1));
 }
 
-/* Arrange the next attempt for `at_ms`, or later if the process has no attempt left by then. */
-static void connect_at(struct redis_client *client, int64_t at_ms)
+/* The back-off is over: now, or when the process has an attempt left. */
+static void connect_in_turn(struct redis_client *client)
 {
     int64_t now_ms = loop_now_ms(client->loop);
+    int64_t at_ms = redis_budget_reserve(client->shared->budget, now_ms);
 
-    client->failures++;
-    at_ms = redis_budget_reserve(client->shared->budget, at_ms);
-    client->state = CLIENT_WAITING;
-    if (at_ms <= now_ms)
-        connect_now(client);
-    else
+    client->has_turn = at_ms > now_ms;
+    if (client->has_turn)
         loop_timer_start(client->loop, &client->retry_timer, at_ms - now_ms);
+    else
+        connect_now(client);
+}
+
+/* Arrange the next attempt, after so long. */
+static void connect_after(struct redis_client *client, int64_t delay_ms)
+{
+    client->failures++;
+    client->state = CLIENT_WAITING;
+    client->has_turn = false;
+    if (delay_ms > 0)
+        loop_timer_start(client->loop, &client->retry_timer, delay_ms);
+    else
+        connect_in_turn(client);
 }
 
 static void on_retry(void *arg)
 {
-    connect_now(arg);
+    struct redis_client *client = arg;
+
+    if (client->has_turn)
+        connect_now(client);
+    else
+        connect_in_turn(client);
 }
 
 void redis_client_greeted(struct redis_client *client)
@@ -287,17 +303,16 @@ static void fail_lost_calls(struct redis_client *client)
 
 static void attempt_failed(struct redis_client *client, const struct redis_failure *failure)
 {
-    int64_t now_ms = loop_now_ms(client->loop);
     int64_t began_ms = client->attempt_deadline_ms - client->shared->connect_timeout_ms;
-    int64_t next_ms = began_ms + backoff_ms(client);
+    int64_t delay_ms = began_ms + backoff_ms(client) - loop_now_ms(client->loop);
 
     loop_timer_stop(&client->greeting_timer);
     client->is_returning = false;
     /* The time that a silent attempt took is part of the back-off: a store that is well again is
      * not left alone for the length of both. */
-    if (next_ms < now_ms + client->shared->backoff_min_ms)
-        next_ms = now_ms + client->shared->backoff_min_ms;
-    connect_at(client, next_ms);
+    if (delay_ms < client->shared->backoff_min_ms)
+        delay_ms = client->shared->backoff_min_ms;
+    connect_after(client, delay_ms);
     if (client->handler->on_down != NULL)
         client->handler->on_down(client->arg, failure, false);
 }
@@ -313,9 +328,10 @@ static void on_connection_closed(void *arg, const struct redis_failure *closed)
     if (!was_ready) {
         attempt_failed(client, &failure);
     } else {
-        client->is_returning = client->failures == 0;
-        connect_at(client,
-                   loop_now_ms(client->loop) + (client->is_returning ? 0 : backoff_ms(client)));
+        bool is_first = client->failures == 0;
+
+        connect_after(client, is_first ? 0 : backoff_ms(client));
+        client->is_returning = is_first && client->state == CLIENT_CONNECTING;
         if (client->handler->on_down != NULL)
             client->handler->on_down(client->arg, &failure, true);
     }

@@ -50,6 +50,7 @@ struct redis_client {
     unsigned greeting_left; /* replies */
     unsigned failures;      /* in a row, since the last confirm */
     struct loop_timer retry_timer;
+    bool has_turn; /* retry_timer waits for a turn that the budget gave, no longer for back-off */
     struct loop_timer greeting_timer; /* from dialling to the last reply of the greeting */
     struct loop_timer stall_timer;
     int64_t attempt_deadline_ms;

@@ -16,7 +16,8 @@ struct redis_budget;
 struct redis_budget *redis_budget_create(void) MUST_CHECK;
 void redis_budget_destroy(struct redis_budget **budget);
 /*
- * Reserve the first free moment that is not before `wanted_ms` (monotonic): connect then. A
+ * Reserve the first free moment from `now_ms` (monotonic) on: connect then. Moments are given away
+ * in the order in which they are asked for, so whoever backs off asks when that is over. A
  * reservation cannot be given back.
  */
-int64_t redis_budget_reserve(struct redis_budget *budget, int64_t wanted_ms) MUST_CHECK;
+int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms) MUST_CHECK;
