@@ -198,10 +198,16 @@ static void on_round_trip(void *arg, int64_t us)
         metrics_observe_us(failover->metrics, METRICS_REDIS_ROUND_TRIP_SECONDS, us);
 }
 
+static void on_delayed(void *arg)
+{
+    limiter_failover_postpone(arg);
+}
+
 static const struct redis_client_handler client_handler = {
     .on_ready = on_ready,
     .on_down = on_down,
     .on_round_trip = on_round_trip,
+    .on_delayed = on_delayed,
 };
 
 void limiter_failover_reset(struct limiter_failover *failover,

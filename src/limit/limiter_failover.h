@@ -72,6 +72,8 @@ struct limiter_failover {
     bool was_connected;             /* once at least */
     bool is_unconfirmed;            /* a new connection has not answered a decision yet */
     struct limiter_call_list calls; /* oldest first, held and sent ones */
+    struct limiter_call *overdue; /* its deadline is over, and what has arrived is being taken; NULL
+                                     = none, or it has an answer */
     struct mem_pool pool;
     struct limiter_probe *probe;
     bool has_script_failed; /* since Redis was last found well: the probe is to run it */
@@ -82,6 +84,8 @@ struct limiter_failover {
 /* limiter_failover_call.c */
 /* A connection stands again: send what was held for it. */
 void limiter_failover_send_held(struct limiter_failover *failover);
+/* Commands leave only now: their deadlines begin now. */
+void limiter_failover_postpone(struct limiter_failover *failover);
 /* No connection is coming any more: the table decides what was held. */
 void limiter_failover_flush_held(struct limiter_failover *failover);
 /* The end: no callbacks. */

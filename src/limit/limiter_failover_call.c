@@ -130,6 +130,8 @@ static void free_call(struct limiter_call *call)
 {
     struct limiter_failover *failover = call->failover;
 
+    if (failover->overdue == call)
+        failover->overdue = NULL;
     redis_client_cancel(&call->command);
     loop_timer_stop(&call->timer);
     bucket_shape_unref(call->shape);
@@ -431,8 +433,14 @@ static void on_deadline(void *arg)
 {
     struct limiter_call *call = arg;
     struct limiter_failover *failover = call->failover;
-    bool is_held = call->is_held;
+    bool is_held;
 
+    failover->overdue = call;
+    redis_client_receive(failover->client);
+    if (failover->overdue == NULL || call->done == NULL)
+        return;
+    failover->overdue = NULL;
+    is_held = call->is_held;
     call->is_held = false;
     /* A held one may have been charged on the connection that was lost: it is owed all the same. */
     answer_locally(call, is_held);
@@ -546,6 +554,25 @@ void limiter_failover_send_held(struct limiter_failover *failover)
             call->is_held = true; /* no room: the deadline sees to the rest */
             break;
         }
+    }
+}
+
+void limiter_failover_postpone(struct limiter_failover *failover)
+{
+    int64_t now_ms = loop_now_ms(failover->loop);
+    struct limiter_call *call;
+
+    TAILQ_FOREACH (call, &failover->calls, entry) {
+        struct limiter_redis_request request;
+
+        if (call->command == NULL || redis_client_unsent_end(call->command) == NULL)
+            continue;
+        call->deadline_ms += now_ms - call->sent_ms;
+        call->sent_ms = now_ms;
+        request = request_of(call);
+        limiter_redis_set_deadline(failover->redis, &request, call->command);
+        if (loop_timer_is_running(&call->timer))
+            loop_timer_start(failover->loop, &call->timer, call->deadline_ms - now_ms);
     }
 }
 

@@ -214,21 +214,30 @@ static void append_keys(const struct limiter_redis *redis,
     }
 }
 
+/* What differs from call to call, in the argument at `argument`. */
+static void set_call(const struct limiter_redis *redis,
+                     const struct limiter_redis_request *request,
+                     char *argument)
+{
+    int64_t deadline_ms = request->deadline_ms > 0
+                              ? redis_client_server_ms(redis->client, request->deadline_ms)
+                              : BUCKET_SCRIPT_NO_DEADLINE;
+
+    bucket_script_set_call(argument, request->action, request->tokens, deadline_ms);
+}
+
 static void append_form(const struct limiter_redis *redis,
                         const struct limiter_redis_request *request,
                         const struct script_form *form,
                         struct text *command)
 {
-    int64_t deadline_ms = request->deadline_ms > 0
-                              ? redis_client_server_ms(redis->client, request->deadline_ms)
-                              : BUCKET_SCRIPT_NO_DEADLINE;
     size_t start;
 
     append_size(command, '$', form->argument_length);
     start = command->length;
     text_append(command, (struct slice){form->argument, form->argument_length});
     assert(!command->overflow);
-    bucket_script_set_call(command->data + start, request->action, request->tokens, deadline_ms);
+    set_call(redis, request, command->data + start);
     text_append(command, SLICE("\r\n"));
 }
 
@@ -242,6 +251,21 @@ static size_t command_size(const struct limiter_redis *redis,
            BUCKET_SCRIPT_ARGUMENT_BYTES + (size_t)5 * 24;
 }
 
+/* The fields of all windows are in one hash, or each in its own. */
+static bool is_together(const struct limiter_redis *redis,
+                        const struct limiter_redis_request *request)
+{
+    return is_identity(redis) && request->exact_key.length == 0;
+}
+
+static const struct script_form *form_of(const struct limiter_redis *redis,
+                                         const struct limiter_redis_request *request)
+{
+    return script_forms_find(redis->forms, request->policy,
+                             is_together(redis, request) ? LIMIT_LAYOUT_IDENTITY
+                                                         : LIMIT_LAYOUT_WINDOW);
+}
+
 enum progress limiter_redis_send(struct limiter_redis *redis,
                                  const struct limiter_redis_request *request,
                                  redis_done_fn *done,
@@ -249,11 +273,8 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
                                  struct redis_call **call)
 {
     const char *sha = request->is_whole ? NULL : redis_client_script_sha(redis->client);
-    /* The fields of all windows are in one hash, or each in its own. */
-    bool is_together = is_identity(redis) && request->exact_key.length == 0;
-    size_t key_count = is_together ? 1 : request->policy->window_count;
-    const struct script_form *form = script_forms_find(
-        redis->forms, request->policy, is_together ? LIMIT_LAYOUT_IDENTITY : LIMIT_LAYOUT_WINDOW);
+    size_t key_count = is_together(redis, request) ? 1 : request->policy->window_count;
+    const struct script_form *form = form_of(redis, request);
     size_t size = command_size(redis, request, sha);
     char *place = redis_client_reserve(redis->client, size);
     struct text command;
@@ -267,6 +288,17 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
     *call = redis_client_commit(redis->client, command.length, done, arg);
     limiter_redis_count_command(redis);
     return PROGRESS_PENDING;
+}
+
+void limiter_redis_set_deadline(struct limiter_redis *redis,
+                                const struct limiter_redis_request *request,
+                                struct redis_call *call)
+{
+    char *end = redis_client_unsent_end(call);
+
+    /* The argument is the command's last, and "\r\n" is behind it. */
+    if (end != NULL)
+        set_call(redis, request, end - 2 - form_of(redis, request)->argument_length);
 }
 
 /* --- reading --- */

@@ -48,6 +48,10 @@ enum progress limiter_redis_send(struct limiter_redis *redis,
                                  redis_done_fn *done,
                                  void *arg,
                                  struct redis_call **call) MUST_CHECK;
+/* The request's deadline has changed before its command left: from redis_client's on_delayed. */
+void limiter_redis_set_deadline(struct limiter_redis *redis,
+                                const struct limiter_redis_request *request,
+                                struct redis_call *call);
 
 enum limiter_redis_status {
     LIMITER_REDIS_DENIED,

@@ -92,6 +92,8 @@ static struct redis_call *call_of(struct redis_command *command)
 
 static void free_call(struct redis_call *call)
 {
+    if (call->client->overdue == call)
+        call->client->overdue = NULL;
     loop_timer_stop(&call->deadline);
     mem_pool_give(&call->client->calls, call);
 }
@@ -113,7 +115,15 @@ end_call(struct redis_call *call, enum redis_outcome outcome, const struct redis
 
 static void on_call_deadline(void *arg)
 {
-    end_call(arg, REDIS_TIMED_OUT, NULL);
+    struct redis_call *call = arg;
+    struct redis_client *client = call->client;
+
+    client->overdue = call;
+    redis_client_receive(client);
+    if (client->overdue == NULL)
+        return;
+    client->overdue = NULL;
+    end_call(call, REDIS_TIMED_OUT, NULL);
 }
 
 /* Its command is on its way. */
@@ -187,6 +197,17 @@ redis_client_commit(struct redis_client *client, size_t length, redis_done_fn *d
     redis_connection_commit(client->connection, length, &call->command);
     begin_call(client, call, 0, done, arg);
     return call;
+}
+
+void redis_client_receive(struct redis_client *client)
+{
+    if (client->connection != NULL)
+        redis_connection_receive(client->connection);
+}
+
+char *redis_client_unsent_end(struct redis_call *call)
+{
+    return redis_connection_unsent_end(call->client->connection, &call->command);
 }
 
 void redis_client_cancel(struct redis_call **call)
@@ -286,9 +307,36 @@ static void on_connection_lost(void *arg, struct redis_command *command)
 {
     struct redis_client *client = arg;
 
+    struct redis_call *call = call_of(command);
+
     TAILQ_INSERT_TAIL(&client->lost, command, entry);
     /* Its deadline is overtaken: the callback comes at the end of this turn. */
-    loop_timer_stop(&call_of(command)->deadline);
+    loop_timer_stop(&call->deadline);
+    if (client->overdue == call)
+        client->overdue = NULL;
+}
+
+/* Their times begin now. */
+static void on_connection_delayed(void *arg)
+{
+    struct redis_client *client = arg;
+    struct redis_command *command;
+
+    loop_refresh(client->loop);
+    TAILQ_FOREACH_REVERSE(command, redis_connection_commands(client->connection),
+                          redis_command_list, entry)
+    {
+        struct redis_call *call = call_of(command);
+
+        if (!redis_connection_is_unsent(client->connection, command))
+            break;
+        if (loop_timer_is_running(&call->deadline))
+            loop_timer_start(client->loop, &call->deadline,
+                             call->deadline.deadline_ms - (call->sent_us + 999) / 1000);
+        call->sent_us = loop_now(client->loop)->monotonic_us;
+    }
+    if (client->handler->on_delayed != NULL)
+        client->handler->on_delayed(client->arg);
 }
 
 static void fail_lost_calls(struct redis_client *client)
@@ -341,6 +389,7 @@ static void on_connection_closed(void *arg, const struct redis_failure *closed)
 static const struct redis_connection_handler connection_handler = {
     .on_reply = on_connection_reply,
     .on_lost = on_connection_lost,
+    .on_delayed = on_connection_delayed,
     .on_closed = on_connection_closed,
 };
 
@@ -378,26 +427,43 @@ static void on_greeting_timeout(void *arg)
     struct redis_client *client = arg;
     struct redis_failure failure;
 
+    redis_client_receive(client);
+    if (client->state != CLIENT_GREETING)
+        return;
     redis_failure_set(&failure, REDIS_REASON_CONNECT_TIMEOUT, "connected, but no answer");
     redis_connection_close(client->connection, &failure);
+}
+
+static struct redis_call *oldest_call(const struct redis_client *client)
+{
+    struct redis_command *oldest = client->connection != NULL
+                                       ? TAILQ_FIRST(redis_connection_commands(client->connection))
+                                       : NULL;
+
+    return oldest != NULL ? call_of(oldest) : NULL;
+}
+
+/* Until the oldest command has waited too long. */
+static int64_t stall_left_ms(struct redis_client *client, const struct redis_call *oldest)
+{
+    return oldest->sent_us / 1000 + client->shared->connect_timeout_ms - loop_now_ms(client->loop);
 }
 
 /* Nobody stops this timer when replies come; it looks when it runs. */
 static void on_stall_check(void *arg)
 {
     struct redis_client *client = arg;
-    struct redis_command *oldest = client->connection != NULL
-                                       ? TAILQ_FIRST(redis_connection_commands(client->connection))
-                                       : NULL;
+    struct redis_call *oldest = oldest_call(client);
     struct redis_failure failure;
-    int64_t left_ms;
 
+    if (oldest != NULL && stall_left_ms(client, oldest) <= 0) {
+        redis_client_receive(client);
+        oldest = oldest_call(client);
+    }
     if (oldest == NULL)
         return;
-    left_ms = call_of(oldest)->sent_us / 1000 + client->shared->connect_timeout_ms -
-              loop_now_ms(client->loop);
-    if (left_ms > 0) {
-        loop_timer_start(client->loop, &client->stall_timer, left_ms);
+    if (stall_left_ms(client, oldest) > 0) {
+        loop_timer_start(client->loop, &client->stall_timer, stall_left_ms(client, oldest));
         return;
     }
     redis_failure_set(&failure, REDIS_REASON_TIMEOUT, "%s", "");
@@ -520,8 +586,16 @@ void redis_client_note_time(struct redis_client *client, int64_t server_ms, int6
     int64_t low = server_ms - loop_now_ms(client->loop);
     int64_t high = server_ms - sent_ms;
 
-    if (!client->has_clock_offset || client->clock_offset_ms < low ||
-        client->clock_offset_ms > high)
+    if (client->has_clock_offset && client->clock_offset_ms >= low) {
+        /* Down to what can be, and no further: the answer may have waited long to be read, and
+         * what is sent next would have a deadline that is too early by as much. */
+        if (client->clock_offset_ms > high)
+            client->clock_offset_ms = high;
+        return;
+    }
+    /* "Now" is later than the turn's time when the thread had to wait in the middle of it. */
+    low = server_ms - loop_clock_ms(client->loop);
+    if (!client->has_clock_offset || client->clock_offset_ms < low)
         client->clock_offset_ms = low;
     client->has_clock_offset = true;
 }

@@ -46,9 +46,11 @@ struct redis_client {
     struct redis_connection *connection;
     struct redis_command_list lost; /* of a connection that is coming down; oldest first */
     struct mem_pool calls;
-    int64_t greeted_ms;     /* when the greeting was given */
-    unsigned greeting_left; /* replies */
-    unsigned failures;      /* in a row, since the last confirm */
+    struct redis_call *overdue; /* its deadline is over, and what has arrived is being taken; NULL =
+                                   none, or it has an answer */
+    int64_t greeted_ms;         /* when the greeting was given */
+    unsigned greeting_left;     /* replies */
+    unsigned failures;          /* in a row, since the last confirm */
     struct loop_timer retry_timer;
     bool has_turn; /* retry_timer waits for a turn that the budget gave, no longer for back-off */
     struct loop_timer greeting_timer; /* from dialling to the last reply of the greeting */

@@ -38,6 +38,8 @@
 #define MAX_ARRAY_ELEMENTS 4096
 /* An output buffer larger than this is not kept for the next turn. */
 #define KEPT_OUTPUT_BYTES (256 * 1024)
+/* From a command's being given to its leaving, at the end of the same turn as a rule. */
+#define DELAYED_MS 5
 
 /* hiredis's hooks. They are idempotent, as it expects. */
 
@@ -186,12 +188,23 @@ static void write_plain(struct redis_connection *connection)
         hook_add_write(connection);
 }
 
+/* Before commands leave. Those that wait behind others for the socket go by their own time. */
+static void look_at_delay(struct redis_connection *connection)
+{
+    if (connection->handler->on_delayed != NULL && !connection->is_blocked &&
+        loop_clock_ms(connection->loop) - connection->unsent_ms >= DELAYED_MS)
+        connection->handler->on_delayed(connection->arg);
+    connection->sent_count = connection->given_count;
+}
+
 static void flush(void *arg)
 {
     struct redis_connection *connection = arg;
 
     if (connection->context == NULL)
         return;
+    if (connection->sent_count < connection->given_count)
+        look_at_delay(connection);
     if (connection->tls != NULL)
         ERR_clear_error();
     errno = 0;
@@ -306,6 +319,9 @@ static void note_command(struct redis_connection *connection, struct redis_comma
 {
     TAILQ_INSERT_TAIL(&connection->commands, command, entry);
     connection->in_flight++;
+    if (connection->given_count == connection->sent_count)
+        connection->unsent_ms = loop_now_ms(connection->loop);
+    command->number = ++connection->given_count;
 }
 
 bool redis_connection_send(struct redis_connection *connection,
@@ -341,8 +357,23 @@ void redis_connection_commit(struct redis_connection *connection,
 {
     sdsIncrLen(connection->context->c.obuf, (int)length); /* far below INT_MAX */
     command->is_script = true;
+    command->end = sdslen(connection->context->c.obuf);
     note_command(connection, command);
     hook_add_write(connection);
+}
+
+bool redis_connection_is_unsent(const struct redis_connection *connection,
+                                const struct redis_command *command)
+{
+    return connection->context != NULL && command->number > connection->sent_count;
+}
+
+char *redis_connection_unsent_end(struct redis_connection *connection,
+                                  const struct redis_command *command)
+{
+    if (!redis_connection_is_unsent(connection, command))
+        return NULL;
+    return connection->context->c.obuf + command->end;
 }
 
 void redis_connection_close(struct redis_connection *connection,

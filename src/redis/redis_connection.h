@@ -27,6 +27,8 @@ struct ssl_st;
 struct redis_command {
     TAILQ_ENTRY(redis_command) entry; /* the connection's until on_reply or on_lost */
     bool is_script;
+    size_t number; /* counts the connection's commands, from 1 */
+    size_t end;    /* of a script's in the output, before it leaves */
 };
 
 TAILQ_HEAD(redis_command_list, redis_command);
@@ -37,6 +39,11 @@ struct redis_connection_handler {
     /* For each command that will have no reply, in order. Only to note it: the connection is coming
      * down. */
     void (*on_lost)(void *arg, struct redis_command *command);
+    /*
+     * Commands leave now that were given a while ago: the thread did not run in the meantime. What
+     * they say of time may be set anew (redis_connection_unsent_end). May be NULL.
+     */
+    void (*on_delayed)(void *arg);
     /* Once, at the end of the turn; nothing runs after it. The owner may destroy the connection
      * inside. */
     void (*on_closed)(void *arg, const struct redis_failure *failure);
@@ -70,6 +77,14 @@ char *redis_connection_reserve(struct redis_connection *connection, size_t lengt
 void redis_connection_commit(struct redis_connection *connection,
                              size_t length,
                              struct redis_command *command);
+/* It has been given to the connection and has not left. */
+bool redis_connection_is_unsent(const struct redis_connection *connection,
+                                const struct redis_command *command);
+/* Behind the last byte of a script's command, from on_delayed; NULL when it has left already. */
+char *redis_connection_unsent_end(struct redis_connection *connection,
+                                  const struct redis_command *command);
+/* Read what has arrived now, not when the loop finds out: on_reply may run, any number of times. */
+void redis_connection_receive(struct redis_connection *connection);
 /* End it: on_lost for what is in flight (now, or when the callback on the stack has returned), then
  * on_closed. */
 void redis_connection_close(struct redis_connection *connection,

@@ -36,6 +36,7 @@ static void deliver(struct redis_connection *connection,
 
     TAILQ_REMOVE(&connection->commands, command, entry);
     connection->in_flight--;
+    connection->delivered_count++;
     /* Looked at before the callback: what it sends must not be answered by bytes that were there
      * already. */
     is_excess = reader->pos < reader->len ||
@@ -203,4 +204,17 @@ void redis_connection_input_on_readable(evutil_socket_t fd, short what, void *ar
     reader = connection->context->c.reader;
     if (reader->len - reader->pos > REDIS_CLIENT_MAX_REPLY_BYTES)
         end_badly(connection, "a reply without end");
+}
+
+void redis_connection_receive(struct redis_connection *connection)
+{
+    size_t before;
+
+    /* One read takes what one buffer holds; the last finds nothing. */
+    do {
+        before = connection->delivered_count;
+        if (connection->context == NULL || connection->in_flight == 0)
+            return;
+        redis_connection_input_on_readable(-1, EV_READ, connection);
+    } while (connection->delivered_count > before);
 }

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include <event2/event.h>
@@ -47,7 +48,11 @@ struct redis_connection {
     redisContextFuncs functions;        /* the same with two of ours before it */
     struct redis_command_list commands; /* oldest first */
     size_t in_flight;
-    bool is_reader_busy; /* hiredis's reader has the beginning of a script's reply */
+    size_t given_count;     /* commands, as redis_command's number */
+    size_t sent_count;      /* likewise; behind it what has not left */
+    size_t delivered_count; /* replies */
+    int64_t unsent_ms;      /* monotonic: when the first was given that has not left */
+    bool is_reader_busy;    /* hiredis's reader has the beginning of a script's reply */
     struct redis_integers integers;
     struct redis_input input;
     bool is_reading;    /* read_event is added */

@@ -65,6 +65,11 @@ struct redis_client_handler {
     void (*on_down)(void *arg, const struct redis_failure *failure, bool was_ready);
     /* A reply has come, whoever asked: microseconds since its command was given. */
     void (*on_round_trip)(void *arg, int64_t us);
+    /*
+     * Commands leave now that were given a while ago: the thread had to wait for a CPU, say. Their
+     * times begin now; whoever wrote one into a command may set it anew (redis_client_unsent_end).
+     */
+    void (*on_delayed)(void *arg);
 };
 
 /* `name` (copied) is for CLIENT SETNAME: no blanks. Not connected until redis_client_start. */
@@ -145,5 +150,14 @@ struct redis_call *redis_client_commit(struct redis_client *client,
                                        size_t length,
                                        redis_done_fn *done,
                                        void *arg) MUST_CHECK;
+/* From on_delayed: behind the last byte of a command of redis_client_commit's; NULL when it has
+ * left already, or will not. */
+char *redis_client_unsent_end(struct redis_call *call);
+/*
+ * Take what has arrived, before something is given up for its time being over: a thread that did
+ * not run finds the end of the time and the answer at once, and the answer counts. `done` may run,
+ * of any call. From a timer's function, not from a callback of the client's.
+ */
+void redis_client_receive(struct redis_client *client);
 /* Forget the caller. The command may still be executed. */
 void redis_client_cancel(struct redis_call **call);

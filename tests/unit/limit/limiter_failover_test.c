@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -127,6 +128,58 @@ static void test_late_reply_that_charged_nothing(void **state)
     STORE_UNTIL(&f, f.spent == 1); /* from the ledger, once */
     loop_run_for(f.loop, 300);
     assert_int_equal((int)f.spent, 1);
+    store_teardown(&f);
+}
+
+/* The thread did not run; when it does, the time is over and the reply is there. */
+static void test_reply_that_is_there_wins(void **state)
+{
+    struct store_fixture f;
+    struct store_answer answer;
+    struct clock_time now;
+
+    store_start_up(&f, state);
+    STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
+    store_ask(&f, &answer);
+    STORE_UNTIL(&f, f.held != NULL);
+    store_release(&f);
+    clock_read(&now);
+    now.monotonic_us += 1000 * (STORE_TIMEOUT_MS + 1);
+    loop_fake_time(f.loop, &now);
+    loop_run_for(f.loop, 0);
+    loop_fake_time(f.loop, NULL);
+    assert_true(answer.is_done);
+    assert_int_equal(answer.decision.mode, LIMIT_MODE_REDIS);
+    store_teardown(&f);
+}
+
+/* The thread did not run between the request and the end of its turn: the time begins when the
+ * command leaves, here and on the store's clock. */
+static void test_command_that_leaves_late(void **state)
+{
+    const struct timespec pause = {.tv_nsec = (STORE_TIMEOUT_MS + 100) * 1000000L};
+    struct store_fixture f;
+    struct store_answer answers[5];
+    int64_t left_ms;
+
+    store_start_up(&f, state);
+    for (size_t i = 0; i < COUNT_OF(answers); i++)
+        store_ask(&f, &answers[i]);
+    (void)nanosleep(&pause, NULL);
+    left_ms = clock_wall_ms();
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        STORE_UNTIL(&f, answers[i].is_done);
+        assert_int_equal(answers[i].decision.mode, LIMIT_MODE_REDIS);
+    }
+    assert_true(f.last_deadline >= (double)(left_ms + STORE_TIMEOUT_MS / 2));
+    /* and it does end */
+    STORE_ACTS(&f, STORE_SILENT);
+    store_ask(&f, &answers[0]);
+    (void)nanosleep(&pause, NULL);
+    left_ms = clock_monotonic_ms();
+    STORE_UNTIL(&f, answers[0].is_done);
+    assert_int_equal(answers[0].decision.mode, LIMIT_MODE_FALLBACK);
+    assert_in_range(clock_monotonic_ms() - left_ms, STORE_TIMEOUT_MS - 1, STORE_TIMEOUT_MS + 500);
     store_teardown(&f);
 }
 
@@ -470,6 +523,8 @@ int main(void)
         LOOP_TEST(test_unused_connection_comes_back_each_time),
         LOOP_TEST(test_late_reply),
         LOOP_TEST(test_late_reply_that_charged_nothing),
+        LOOP_TEST(test_reply_that_is_there_wins),
+        LOOP_TEST(test_command_that_leaves_late),
         LOOP_TEST(test_late_replies_open_the_breaker),
         LOOP_TEST(test_late_without_a_timeout_is_no_failure),
         LOOP_TEST(test_charge_of_a_refused_request_is_given_back),
