@@ -25,6 +25,7 @@
 #include "kamiyo/net/tls.h"
 
 #include "redis_client_internal.h"
+#include "redis_wire.h"
 
 /* Failures in a row after which the back-off no longer doubles. */
 #define MAX_DOUBLINGS 16
@@ -35,54 +36,17 @@ static void connect_now(struct redis_client *client);
 
 /* --- commands --- */
 
-static size_t decimal(char *out, size_t value)
-{
-    char digits[20];
-    size_t count = 0;
-
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    for (size_t i = 0; i < count; i++)
-        out[i] = digits[count - 1 - i];
-    return count;
-}
-
-/* "*2\r\n" or "$5\r\n" */
-static char *put_header(char *out, char kind, size_t value)
-{
-    *out++ = kind;
-    out += decimal(out, value);
-    *out++ = '\r';
-    *out++ = '\n';
-    return out;
-}
-
-/* Redis's protocol for one command; the length. */
+/* Into client->buffer; the length. */
 static size_t
 format_command(struct redis_client *client, const struct slice *arguments, size_t count)
 {
-    size_t needed = 32;
-    char *out;
+    size_t needed = redis_wire_size(arguments, count);
 
-    for (size_t i = 0; i < count; i++)
-        needed += arguments[i].length + 32;
     if (needed > client->buffer_capacity) {
         client->buffer_capacity = needed * 2;
         client->buffer = mem_resize(client->buffer, client->buffer_capacity);
     }
-    out = put_header(client->buffer, '*', count);
-    for (size_t i = 0; i < count; i++) {
-        out = put_header(out, '$', arguments[i].length);
-        if (arguments[i].length > 0)
-            memcpy(out, arguments[i].data, arguments[i].length);
-        out += arguments[i].length;
-        *out++ = '\r';
-        *out++ = '\n';
-    }
-    *out = '\0'; /* hiredis looks for a further argument as in a string */
-    return (size_t)(out - client->buffer);
+    return redis_wire_write(arguments, count, client->buffer);
 }
 
 static struct redis_call *call_of(struct redis_command *command)
