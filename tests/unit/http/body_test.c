@@ -14,7 +14,7 @@
 #include "kamiyo/base/mem.h"
 #include "kamiyo/http/body.h"
 
-#define BYTES(literal) (literal), sizeof(literal) - 1
+#include "http_support.h"
 
 /* What decoding came to. */
 struct decoded {

@@ -140,3 +140,24 @@ void parsed_init_all_ways(struct parsed *parsed,
     check_cut(parsed, kind, limits, bytes, length, cuts, length);
     mem_free(cuts);
 }
+
+void http_support_refuse(const struct http_refusal *vectors, size_t count, enum parsed_kind kind)
+{
+    static struct parsed parsed; /* too large for the stack */
+    size_t wrong = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        parsed_init_all_ways(&parsed, kind, &http_support_limits, vectors[i].bytes,
+                             vectors[i].length);
+        if (parsed.status != HTTP_PARSER_ERROR || parsed.error_status != vectors[i].status) {
+            print_error("\"%.*s\": status %d, error %d (%s), expected %d\n", (int)vectors[i].length,
+                        vectors[i].bytes, (int)parsed.status, parsed.error_status,
+                        parsed.error_reason != NULL ? parsed.error_reason : "", vectors[i].status);
+            wrong++;
+        }
+        if (parsed.status == HTTP_PARSER_ERROR)
+            assert_non_null(parsed.error_reason);
+        parsed_clear(&parsed);
+    }
+    assert_int_equal(wrong, 0);
+}

@@ -12,6 +12,11 @@
  * same end.
  */
 #define HTTP_SUPPORT_FIELDS 100
+/* A literal as bytes and their number. */
+#define BYTES(literal) (literal), sizeof(literal) - 1
+/* A request with these lines beside Host. */
+#define GET_WITH(fields)  BYTES("GET / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
+#define POST_WITH(fields) BYTES("POST / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
 
 /* A parsed head with its memory. */
 struct parsed {
@@ -55,3 +60,13 @@ void parsed_init_all_ways(struct parsed *parsed,
                           size_t length);
 /* Whether two parses came to the same: status, and all that the head says. */
 bool parsed_equal(const struct parsed *a, const struct parsed *b);
+
+/* What must be refused, and with which status, however it is cut. */
+struct http_refusal {
+    const char *bytes;
+    size_t length;
+    int status;
+};
+
+/* Fail the test unless each is; those that are not are printed first. */
+void http_support_refuse(const struct http_refusal *vectors, size_t count, enum parsed_kind kind);

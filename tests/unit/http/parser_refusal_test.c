@@ -16,41 +16,11 @@
 #include "http/http_internal.h"
 #include "http_support.h"
 
-#define BYTES(literal)    (literal), sizeof(literal) - 1
-#define GET_WITH(fields)  BYTES("GET / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-#define POST_WITH(fields) BYTES("POST / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-
 static struct parsed parsed; /* too large for the stack */
-
-struct refusal {
-    const char *bytes;
-    size_t length;
-    int status;
-};
-
-static void check_refusals(const struct refusal *vectors, size_t count, enum parsed_kind kind)
-{
-    size_t wrong = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        parsed_init_all_ways(&parsed, kind, &http_support_limits, vectors[i].bytes,
-                             vectors[i].length);
-        if (parsed.status != HTTP_PARSER_ERROR || parsed.error_status != vectors[i].status) {
-            print_error("\"%.*s\": status %d, error %d (%s), expected %d\n", (int)vectors[i].length,
-                        vectors[i].bytes, (int)parsed.status, parsed.error_status,
-                        parsed.error_reason != NULL ? parsed.error_reason : "", vectors[i].status);
-            wrong++;
-        }
-        if (parsed.status == HTTP_PARSER_ERROR)
-            assert_non_null(parsed.error_reason);
-        parsed_clear(&parsed);
-    }
-    assert_int_equal(wrong, 0);
-}
 
 static void test_request_line_refusals(void **state)
 {
-    static const struct refusal vectors[] = {
+    static const struct http_refusal vectors[] = {
         /* methods */
         {BYTES("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"), 501},
         {BYTES("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 501},
@@ -119,12 +89,12 @@ static void test_request_line_refusals(void **state)
     };
 
     (void)state;
-    check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
+    http_support_refuse(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
 }
 
 static void test_field_refusals(void **state)
 {
-    static const struct refusal vectors[] = {
+    static const struct http_refusal vectors[] = {
         {GET_WITH("A : b\r\n"), 400},
         {GET_WITH("A\t: b\r\n"), 400},
         {GET_WITH(" A: b\r\n"), 400},
@@ -203,7 +173,7 @@ static void test_field_refusals(void **state)
     };
 
     (void)state;
-    check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
+    http_support_refuse(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
 }
 
 /* The checks of names and values are llhttp's alone, so here is every byte in each place. */
@@ -241,7 +211,7 @@ static void test_every_byte(void **state)
 /* Published smuggling forms: what one parser takes for a length and another does not. */
 static void test_framing_refusals(void **state)
 {
-    static const struct refusal vectors[] = {
+    static const struct http_refusal vectors[] = {
         /* CL.TE and TE.CL */
         {POST_WITH("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 400},
         {POST_WITH("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), 400},
@@ -321,7 +291,7 @@ static void test_framing_refusals(void **state)
     };
 
     (void)state;
-    check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
+    http_support_refuse(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_REQUEST);
 }
 
 /* The log is told what was understood of a refused request: nothing of an earlier one. */

@@ -16,37 +16,7 @@
 #include "http/http_internal.h"
 #include "http_support.h"
 
-#define BYTES(literal)    (literal), sizeof(literal) - 1
-#define GET_WITH(fields)  BYTES("GET / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-#define POST_WITH(fields) BYTES("POST / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-
 static struct parsed parsed; /* too large for the stack */
-
-struct refusal {
-    const char *bytes;
-    size_t length;
-    int status;
-};
-
-static void check_refusals(const struct refusal *vectors, size_t count, enum parsed_kind kind)
-{
-    size_t wrong = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        parsed_init_all_ways(&parsed, kind, &http_support_limits, vectors[i].bytes,
-                             vectors[i].length);
-        if (parsed.status != HTTP_PARSER_ERROR || parsed.error_status != vectors[i].status) {
-            print_error("\"%.*s\": status %d, error %d (%s), expected %d\n", (int)vectors[i].length,
-                        vectors[i].bytes, (int)parsed.status, parsed.error_status,
-                        parsed.error_reason != NULL ? parsed.error_reason : "", vectors[i].status);
-            wrong++;
-        }
-        if (parsed.status == HTTP_PARSER_ERROR)
-            assert_non_null(parsed.error_reason);
-        parsed_clear(&parsed);
-    }
-    assert_int_equal(wrong, 0);
-}
 
 static void accept_response(const char *bytes, size_t length, enum parsed_kind kind)
 {
@@ -60,7 +30,7 @@ static void accept_response(const char *bytes, size_t length, enum parsed_kind k
 
 static void test_response_refusals(void **state)
 {
-    static const struct refusal vectors[] = {
+    static const struct http_refusal vectors[] = {
         {BYTES("\r\nHTTP/1.1 200 OK\r\n\r\n"), 502},
         {BYTES("\nHTTP/1.1 200 OK\r\n\r\n"), 502},
         {BYTES("<html>"), 502},
@@ -109,7 +79,7 @@ static void test_response_refusals(void **state)
     };
 
     (void)state;
-    check_refusals(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_RESPONSE);
+    http_support_refuse(vectors, sizeof(vectors) / sizeof(vectors[0]), PARSED_RESPONSE);
 }
 
 static void test_responses(void **state)

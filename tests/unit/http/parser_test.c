@@ -17,10 +17,6 @@
 #include "http/http_internal.h"
 #include "http_support.h"
 
-#define BYTES(literal)    (literal), sizeof(literal) - 1
-#define GET_WITH(fields)  BYTES("GET / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-#define POST_WITH(fields) BYTES("POST / HTTP/1.1\r\nHost: a\r\n" fields "\r\n")
-
 static struct parsed parsed; /* too large for the stack */
 
 static void accept_request(const char *bytes, size_t length)
