@@ -23,8 +23,8 @@
 
 /* Bucket key, route, window name, three colons, two braces, a terminator. */
 #define KEY_TAIL_BYTES (LIMIT_MAX_KEY_BYTES + 32 + LIMIT_WINDOW_NAME_SIZE + 8)
-/* Status, time, and twice the windows. */
-#define MAX_REPLY (2 + 2 * LIMIT_MAX_WINDOWS)
+/* Time with status, and twice the windows. */
+#define MAX_REPLY (1 + 2 * LIMIT_MAX_WINDOWS)
 
 struct limiter_redis {
     struct redis_client *client;

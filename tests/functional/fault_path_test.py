@@ -126,8 +126,8 @@ def test_clock_of_redis_jumps(t):
 
         now = int((time.time() + offset[0]) * 1000)
         numbers = arguments[4 + 0]
-        deadline = struct.unpack_from(">d", numbers, 1)[0]  # behind MessagePack's type byte
-        return b"*2\r\n:2\r\n:%d\r\n" % now if now > deadline else b"*3\r\n:1\r\n:%d\r\n:500\r\n" % now
+        deadline = struct.unpack_from(">q", numbers, 1)[0]  # behind MessagePack's type byte
+        return b"*1\r\n:%d\r\n" % (now * 4 + 2) if now > deadline else b"*2\r\n:%d\r\n:500\r\n" % (now * 4 + 1)
 
     store, gateway, load = greeted(t, reply)
     for jump in (3600, -86400, 5, -5):

@@ -34,10 +34,10 @@ enum bucket_script_status {
 };
 
 /* The argument begins with what is the call's; the rest is its policy's alone. */
-#define BUCKET_SCRIPT_CALL_BYTES 27
-/* Room for the argument: 9 bytes a number, 16 a burst, 32 a field. */
+#define BUCKET_SCRIPT_CALL_BYTES 19
+/* Room for the argument: 9 bytes a number, 16 a burst, 32 a field, 3 before all fields. */
 #define BUCKET_SCRIPT_ARGUMENT_BYTES \
-    (BUCKET_SCRIPT_CALL_BYTES + LIMIT_MAX_WINDOWS * (4 * 9 + 16 + 3 * 32))
+    (BUCKET_SCRIPT_CALL_BYTES + 3 + LIMIT_MAX_WINDOWS * (4 * 9 + 16 + 3 * 32))
 /* For calls that are never too late. */
 #define BUCKET_SCRIPT_NO_DEADLINE ((int64_t)1 << 53)
 

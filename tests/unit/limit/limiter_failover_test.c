@@ -123,7 +123,7 @@ static void test_late_reply_that_charged_nothing(void **state)
     store_start_up(&f, state);
     STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
-    (void)snprintf(late, sizeof(late), "*2\r\n:2\r\n:%lld\r\n", (long long)clock_wall_ms());
+    (void)snprintf(late, sizeof(late), "*1\r\n:%lld\r\n", (long long)clock_wall_ms() * 4 + 2);
     fake_redis_reply(f.held, late);
     STORE_UNTIL(&f, f.spent == 1); /* from the ledger, once */
     loop_run_for(f.loop, 300);

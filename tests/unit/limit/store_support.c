@@ -29,30 +29,27 @@ static void say_decision(struct store_fixture *f,
 
     if (allowed && action != 2)
         f->spent += cost;
-    (void)snprintf(reply, sizeof(reply), "*3\r\n:%d\r\n:%lld\r\n:%lld\r\n", allowed,
-                   (long long)clock_wall_ms(),
+    (void)snprintf(reply, sizeof(reply), "*2\r\n:%lld\r\n:%lld\r\n",
+                   (long long)clock_wall_ms() * 4 + allowed,
                    (long long)((STORE_BURST - f->spent) * (double)window->units_per_token));
     fake_redis_reply(connection, reply);
 }
 
-/* The n-th number of the script's argument: MessagePack's doubles, 9 bytes each. */
-static double number_at(const struct fake_redis_command *command, size_t n)
+/* An "int 64" of MessagePack in the script's argument, which stands behind the one key. */
+static double number_at(const struct fake_redis_command *command, size_t offset)
 {
     uint64_t bits;
-    double number;
 
-    memcpy(&bits, command->arguments[4] + 9 * n + 1, sizeof(bits)); /* behind the one key */
-    bits = be64toh(bits);
-    memcpy(&number, &bits, sizeof(number));
-    return number;
+    memcpy(&bits, command->arguments[4] + offset + 1, sizeof(bits));
+    return (double)(int64_t)be64toh(bits);
 }
 
 static void run_script(struct store_fixture *f,
                        struct fake_redis_connection *connection,
                        const struct fake_redis_command *command)
 {
-    double action = number_at(command, 1);
-    double tokens = number_at(command, 2);
+    double action = command->arguments[4][9];
+    double tokens = number_at(command, 10);
     char reply[64];
 
     f->last_deadline = number_at(command, 0);
@@ -73,12 +70,12 @@ static void run_script(struct store_fixture *f,
         f->held_cost = tokens;
         break;
     case STORE_LATE:
-        (void)snprintf(reply, sizeof(reply), "*2\r\n:2\r\n:%lld\r\n", (long long)clock_wall_ms());
+        (void)snprintf(reply, sizeof(reply), "*1\r\n:%lld\r\n", (long long)clock_wall_ms() * 4 + 2);
         fake_redis_reply(connection, reply);
         break;
     case STORE_ODD:
-        (void)snprintf(reply, sizeof(reply), "*3\r\n:3\r\n:%lld\r\n:1\r\n",
-                       (long long)clock_wall_ms());
+        (void)snprintf(reply, sizeof(reply), "*2\r\n:%lld\r\n:1\r\n",
+                       (long long)clock_wall_ms() * 4 + 3);
         fake_redis_reply(connection, reply);
         break;
     case STORE_NO_SCRIPT:
@@ -117,9 +114,8 @@ static void script(void *arg,
         return; /* replies are in order: none comes before the one that does not */
     if (command->count > 4 && strstr(command->arguments[3], ":probe:") != NULL) {
         f->script_probes++;
-        fake_redis_reply(connection, f->fails_script_probes
-                                         ? "-NOPERM no permission\r\n"
-                                         : "*3\r\n:1\r\n:1700000000000\r\n:9990\r\n");
+        fake_redis_reply(connection, f->fails_script_probes ? "-NOPERM no permission\r\n"
+                                                            : "*2\r\n:6800000000001\r\n:9990\r\n");
     } else if (strcmp(name, "EVALSHA") == 0 || strcmp(name, "EVAL") == 0) {
         f->evals += strcmp(name, "EVAL") == 0;
         f->evalshas += strcmp(name, "EVALSHA") == 0;
