@@ -57,8 +57,7 @@ bench_micro() {
 
 # What a decision costs Redis, of the obvious script's: `./dev bench script [--count]`.
 bench_script() {
-    need python3 'redis-server|valkey-server'
-    [[ " $* " != *" --count "* ]] || need valgrind
+    need python3 'redis-server|valkey-server' valgrind
     exec tests/bench/script/run "$@"
 }
 
