@@ -149,8 +149,9 @@ def test_only_the_script_fails(t, answer):
     store, gateway, load = greeted(t, reply)
     load.loses(("bad reply", "connection closed"))
     time.sleep(1.0)
-    assert len(gateway.log_lines(AWAY)) == 1 and len(gateway.log_lines(BACKEND)) == 1, gateway.stderr()
+    # Nothing new: what a busy machine made it lose and find before is in both counts.
+    assert len(gateway.log_lines(AWAY)) == len(gateway.log_lines(BACKEND)) == load.outages, gateway.stderr()
     store.reply = sound
     load.finds()
     load.stop()
-    assert len(gateway.log_lines(AWAY)) == 1 and len(gateway.log_lines(BACKEND)) == 2, gateway.stderr()
+    assert len(gateway.log_lines(AWAY)) == len(gateway.log_lines(BACKEND)) - 1 == load.outages, gateway.stderr()
