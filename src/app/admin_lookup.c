@@ -227,7 +227,12 @@ static void reset(void *arg)
     for (size_t i = 0; i < route_table_count(routes) && count < MAX_ROUTES; i++)
         if (route_table_at(routes, i)->has_own_tiers)
             names[count++] = route_table_at(routes, i)->name;
-    limiter_reset(worker_limiter(call->worker), key_of(call), names, count, windows, window_count,
+    limiter_reset(worker_limiter(call->worker),
+                  &(struct limit_buckets){.key = key_of(call),
+                                          .routes = names,
+                                          .route_count = count,
+                                          .window_names = windows,
+                                          .window_name_count = window_count},
                   on_reset, call);
 }
 

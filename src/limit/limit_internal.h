@@ -71,10 +71,6 @@ void limiter_failover_adjust(struct limiter_failover *failover,
                              int64_t tokens);
 /* Delete in Redis; the front has reset the table already. `done` as limiter_reset's. */
 void limiter_failover_reset(struct limiter_failover *failover,
-                            struct slice key,
-                            const struct slice *routes,
-                            size_t route_count,
-                            const struct slice *window_names,
-                            size_t window_name_count,
+                            const struct limit_buckets *buckets,
                             limiter_reset_fn *done,
                             void *arg);

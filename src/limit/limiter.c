@@ -256,27 +256,23 @@ static void answer_reset(void *arg)
 }
 
 void limiter_reset(struct limiter *limiter,
-                   struct slice key,
-                   const struct slice *routes,
-                   size_t route_count,
-                   const struct slice *window_names,
-                   size_t window_name_count,
+                   const struct limit_buckets *buckets,
                    limiter_reset_fn *done,
                    void *arg)
 {
     struct reset_answer *answer;
     int64_t deleted = 0;
 
-    for (size_t i = 0; i <= route_count; i++) {
+    for (size_t i = 0; i <= buckets->route_count; i++) {
         struct bucket_key bucket_key;
 
-        bucket_table_key(limiter->shared->table, key,
-                         i < route_count ? routes[i] : (struct slice){NULL, 0}, &bucket_key);
+        bucket_table_key(limiter->shared->table, buckets->key,
+                         i < buckets->route_count ? buckets->routes[i] : (struct slice){NULL, 0},
+                         &bucket_key);
         deleted += bucket_table_reset(limiter->shared->table, &bucket_key);
     }
     if (limiter->failover != NULL) {
-        limiter_failover_reset(limiter->failover, key, routes, route_count, window_names,
-                               window_name_count, done, arg);
+        limiter_failover_reset(limiter->failover, buckets, done, arg);
         return;
     }
     answer = mem_alloc(sizeof(*answer));

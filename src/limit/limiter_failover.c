@@ -211,16 +211,11 @@ static const struct redis_client_handler client_handler = {
 };
 
 void limiter_failover_reset(struct limiter_failover *failover,
-                            struct slice key,
-                            const struct slice *routes,
-                            size_t route_count,
-                            const struct slice *window_names,
-                            size_t window_name_count,
+                            const struct limit_buckets *buckets,
                             limiter_reset_fn *done,
                             void *arg)
 {
-    limiter_reset_start(failover->reset, key, routes, route_count, window_names, window_name_count,
-                        done, arg);
+    limiter_reset_start(failover->reset, buckets, done, arg);
 }
 
 void limiter_failover_leave(struct limiter_failover *failover)

@@ -115,23 +115,20 @@ static void send_step(
     job->pending++;
 }
 
-static void delete_set(struct job *job,
-                       struct slice key,
-                       struct slice route,
-                       const struct slice *window_names,
-                       size_t window_name_count)
+static void delete_set(struct job *job, const struct limit_buckets *buckets, struct slice route)
 {
     struct limiter_redis *redis = job->reset->redis;
     bool is_together = limiter_redis_layout(redis) == LIMIT_LAYOUT_IDENTITY;
-    size_t count = is_together ? 1 : window_name_count;
+    size_t count = is_together ? 1 : buckets->window_name_count;
     size_t size = limiter_redis_key_size(redis);
     char *keys = mem_alloc(size * (count + 1));
     struct slice *arguments = mem_alloc((count + 1) * sizeof(*arguments));
 
     for (size_t i = 0; i < count; i++)
-        arguments[i + 1] = limiter_redis_key(
-            redis, key, route, is_together ? (struct slice){NULL, 0} : window_names[i],
-            keys + i * size, size);
+        arguments[i + 1] =
+            limiter_redis_key(redis, buckets->key, route,
+                              is_together ? (struct slice){NULL, 0} : buckets->window_names[i],
+                              keys + i * size, size);
     if (is_together) {
         arguments[0] = SLICE("HLEN");
         send_step(job, arguments, 2, true, false);
@@ -144,15 +141,11 @@ static void delete_set(struct job *job,
 }
 
 void limiter_reset_start(struct limiter_reset *reset,
-                         struct slice key,
-                         const struct slice *routes,
-                         size_t route_count,
-                         const struct slice *window_names,
-                         size_t window_name_count,
+                         const struct limit_buckets *buckets,
                          limiter_reset_fn *done,
                          void *arg)
 {
-    size_t steps = 2 * (route_count + 1);
+    size_t steps = 2 * (buckets->route_count + 1);
     struct job *job = mem_alloc_zero(sizeof(*job) + steps * sizeof(job->steps[0]));
 
     job->reset = reset;
@@ -160,9 +153,9 @@ void limiter_reset_start(struct limiter_reset *reset,
     job->arg = arg;
     loop_task_init(&job->failed_task, finish, job);
     LIST_INSERT_HEAD(&reset->jobs, job, entry);
-    delete_set(job, key, (struct slice){NULL, 0}, window_names, window_name_count);
-    for (size_t i = 0; i < route_count; i++)
-        delete_set(job, key, routes[i], window_names, window_name_count);
+    delete_set(job, buckets, (struct slice){NULL, 0});
+    for (size_t i = 0; i < buckets->route_count; i++)
+        delete_set(job, buckets, buckets->routes[i]);
     if (job->pending == 0)
         loop_defer(reset->loop, &job->failed_task);
 }

@@ -18,10 +18,6 @@ struct limiter_reset *limiter_reset_create(struct loop *loop,
 void limiter_reset_destroy(struct limiter_reset **reset);
 /* As limiter_reset; `done` runs later. */
 void limiter_reset_start(struct limiter_reset *reset,
-                         struct slice key,
-                         const struct slice *routes,
-                         size_t route_count,
-                         const struct slice *window_names,
-                         size_t window_name_count,
+                         const struct limit_buckets *buckets,
                          limiter_reset_fn *done,
                          void *arg);

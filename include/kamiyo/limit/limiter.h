@@ -112,16 +112,19 @@ void limiter_peek_local(struct limiter *limiter,
 /* For limiter_reset: how many buckets (windows) were deleted in the store, or in the table when
  * there is none; -1 = the store did not answer. */
 typedef void limiter_reset_fn(void *arg, int64_t deleted);
+/* All buckets of one identity: those of these routes, and the default ones (route ""). */
+struct limit_buckets {
+    struct slice key;
+    const struct slice *routes;
+    size_t route_count;
+    const struct slice *window_names; /* every one that any policy knows */
+    size_t window_name_count;
+};
 /*
- * Delete all windows of one identity for these routes (and the default buckets, route ""), in
- * the store and in the table, and the memory of denials. `window_names` = every window name that
- * any policy knows. `done` runs later, once, on the loop's thread.
+ * Delete them in the store and in the table, and the memory of denials. Borrowed during the call;
+ * `done` runs later, once, on the loop's thread.
  */
 void limiter_reset(struct limiter *limiter,
-                   struct slice key,
-                   const struct slice *routes,
-                   size_t route_count,
-                   const struct slice *window_names,
-                   size_t window_name_count,
+                   const struct limit_buckets *buckets,
                    limiter_reset_fn *done,
                    void *arg);

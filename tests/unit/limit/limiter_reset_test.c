@@ -18,18 +18,23 @@ static void test_reset(void **state)
 {
     static const struct slice windows[] = {{"minute", 6}, {"hour", 4}};
     static const struct slice routes[] = {{"upload", 6}};
+    const struct limit_buckets buckets = {.key = SLICE("user:1"),
+                                          .routes = routes,
+                                          .route_count = 1,
+                                          .window_names = windows,
+                                          .window_name_count = 2};
     struct store_fixture f;
     int64_t deleted = -2;
 
     store_start_up(&f, state);
-    limiter_reset(f.limiter, SLICE("user:1"), routes, 1, windows, 2, on_reset, &deleted);
+    limiter_reset(f.limiter, &buckets, on_reset, &deleted);
     assert_int_equal(deleted, -2);
     STORE_UNTIL(&f, deleted != -2);
     assert_int_equal(deleted, 2); /* the fake says 1 to each DEL */
     fake_redis_destroy(&f.fake);
     STORE_UNTIL(&f, !store_has_redis(&f));
     deleted = -2;
-    limiter_reset(f.limiter, SLICE("user:1"), routes, 1, windows, 2, on_reset, &deleted);
+    limiter_reset(f.limiter, &buckets, on_reset, &deleted);
     assert_int_equal(deleted, -2);
     STORE_UNTIL(&f, deleted != -2);
     assert_int_equal(deleted, -1);

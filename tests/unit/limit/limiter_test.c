@@ -155,6 +155,7 @@ static void test_reset_forgets_all_routes_and_answers_later(void **state)
 {
     struct fixture f;
     struct limit_query query;
+    struct limit_buckets buckets;
     struct slice route = SLICE("webhooks");
 
     (void)state;
@@ -163,7 +164,8 @@ static void test_reset_forgets_all_routes_and_answers_later(void **state)
     (void)check(&f, &query);
     query.route = route;
     (void)check(&f, &query);
-    limiter_reset(f.limiter, query.key, &route, 1, NULL, 0, on_reset, &f.deleted);
+    buckets = (struct limit_buckets){.key = query.key, .routes = &route, .route_count = 1};
+    limiter_reset(f.limiter, &buckets, on_reset, &f.deleted);
     assert_int_equal(f.deleted, -2);
     loop_run_for(f.loop, 1);
     assert_int_equal(f.deleted, 4);
@@ -171,7 +173,8 @@ static void test_reset_forgets_all_routes_and_answers_later(void **state)
     query.route = (struct slice){NULL, 0};
     assert_int_equal(check(&f, &query).outcome, LIMIT_ALLOWED);
     /* one that is still under way when the limiter goes */
-    limiter_reset(f.limiter, query.key, NULL, 0, NULL, 0, on_reset, &f.deleted);
+    buckets.route_count = 0;
+    limiter_reset(f.limiter, &buckets, on_reset, &f.deleted);
     teardown(&f);
 }
 
