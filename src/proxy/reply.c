@@ -6,10 +6,21 @@
  */
 #include "kamiyo/proxy/reply.h"
 
+#include <string.h>
+
 #include "kamiyo/base/digits.h"
 
-/* What a head takes at most, beside the parts that are given. */
-#define LITERALS_BYTES 768
+/* What a head takes at most, beside the parts that are given; and the body of has_ready_body. */
+#define LITERALS_BYTES       768
+#define READY_LITERALS_BYTES 256
+
+#define USUAL_LENGTH_DIGITS 3 /* of the length of a body */
+
+/* Of a body: the members behind a 429's quota, and what all end with. */
+#define SECONDS_MEMBER      SLICE(", \"retry_after_seconds\": ")
+#define MILLISECONDS_MEMBER SLICE(", \"retry_after_ms\": ")
+#define ID_MEMBER           SLICE(", \"request_id\": \"")
+#define BODY_END            SLICE("\"}\n")
 
 #define TEXT(literal)                  \
     {                                  \
@@ -96,6 +107,11 @@ static uint64_t retry_after_seconds(const struct reply *reply)
     return reply->wait_ms > 0 ? ((uint64_t)reply->wait_ms + 999) / 1000 : 1;
 }
 
+static uint64_t retry_after_ms(const struct reply *reply)
+{
+    return reply->wait_ms > 0 ? (uint64_t)reply->wait_ms : 1;
+}
+
 static void append_message(struct text *out, const struct reply *reply)
 {
     if (reply->message.length > 0) {
@@ -174,10 +190,10 @@ static void append_quota(struct text *out, const struct reply *reply)
     else
         reply_write_quota_start(out, reply);
     text_append_i64(out, reply->remaining);
-    text_append(out, SLICE(", \"retry_after_seconds\": "));
+    text_append(out, SECONDS_MEMBER);
     text_append_u64(out, retry_after_seconds(reply));
-    text_append(out, SLICE(", \"retry_after_ms\": "));
-    text_append_i64(out, reply->wait_ms > 0 ? reply->wait_ms : 1);
+    text_append(out, MILLISECONDS_MEMBER);
+    text_append_u64(out, retry_after_ms(reply));
     if (reply->quota_end.length > 0)
         text_append(out, reply->quota_end);
     else
@@ -194,9 +210,38 @@ static void append_body(struct text *out, const struct reply *reply)
         append_quota(out, reply);
     else
         append_error(out, reply);
-    text_append(out, SLICE(", \"request_id\": \""));
+    text_append(out, ID_MEMBER);
     text_append(out, reply->request_id);
-    text_append(out, SLICE("\"}\n"));
+    text_append(out, BODY_END);
+}
+
+/* Nearly every 429: of its body, all but numbers and id was made ready. */
+static bool has_ready_body(const struct reply *reply)
+{
+    return reply->quota_start.length > 0 && reply->quota_end.length > 0 &&
+           reply->kind == REPLY_RATE_LIMITED && !reply->is_problem_json && reply->remaining >= 0;
+}
+
+/* What append_body appends to. One look at the room is enough for all of it. */
+static void append_ready_body(struct text *out, const struct reply *reply)
+{
+    size_t length = reply->quota_start.length + reply->quota_end.length + reply->request_id.length +
+                    READY_LITERALS_BYTES;
+    if (out->capacity - out->length < length) {
+        out->overflow = true;
+        return;
+    }
+    char *at = slice_put(out->data + out->length, reply->quota_start);
+    at = digits_write(at, (uint64_t)reply->remaining);
+    at = slice_put(at, SECONDS_MEMBER);
+    at = digits_write(at, retry_after_seconds(reply));
+    at = slice_put(at, MILLISECONDS_MEMBER);
+    at = digits_write(at, retry_after_ms(reply));
+    at = slice_put(at, reply->quota_end);
+    at = slice_put(at, ID_MEMBER);
+    at = slice_put(at, reply->request_id);
+    at = slice_put(at, BODY_END);
+    out->length = (size_t)(at - out->data);
 }
 
 static char *put_cors(char *at, struct slice origin)
@@ -209,7 +254,8 @@ static char *put_cors(char *at, struct slice origin)
                            "X-RateLimit-Tier, RateLimit, RateLimit-Policy\r\nVary: Origin\r\n"));
 }
 
-static char *put_head(char *at, const struct reply *reply, size_t body_length)
+/* All of the head but the number behind Content-Length and the empty line. */
+static char *put_head(char *at, const struct reply *reply)
 {
     const struct reply_row *row = &rows[reply->kind];
     at = slice_put(at, row->start);
@@ -234,28 +280,43 @@ static char *put_head(char *at, const struct reply *reply, size_t body_length)
         at = slice_put(at, SLICE("Connection: close\r\n"));
     else if (reply->minor_version == 0)
         at = slice_put(at, SLICE("Connection: keep-alive\r\n"));
-    at = slice_put(at, SLICE("Content-Length: "));
-    at = digits_write(at, body_length);
-    return slice_put(at, SLICE("\r\n\r\n"));
+    return slice_put(at, SLICE("Content-Length: "));
 }
 
+/*
+ * Between put_head and the body goes its length, which is not known before: the body is written
+ * behind room for the usual three digits, and moves when it turns out to have more or less.
+ */
 void reply_write(struct text *out, const struct reply *reply, size_t *body_bytes)
 {
-    char memory[2048];
+    const struct slice empty_line = SLICE("\r\n\r\n");
+    size_t room = out->capacity - out->length;
+    size_t head_room = LITERALS_BYTES + reply->date.length + reply->request_id.length +
+                       reply->limit_fields.length + reply->cors_origin.length;
     struct text body;
-    text_init(&body, memory, sizeof(memory));
-    append_body(&body, reply);
-    /* One look at the room for all of it. */
-    size_t length = LITERALS_BYTES + reply->date.length + reply->request_id.length +
-                    reply->limit_fields.length + reply->cors_origin.length + body.length;
     *body_bytes = 0;
-    if (body.overflow || out->capacity - out->length < length) {
+    if (room < head_room) {
         out->overflow = true;
         return;
     }
-    char *at = put_head(out->data + out->length, reply, body.length);
+    char *at = put_head(out->data + out->length, reply);
+    char *usual_start = at + USUAL_LENGTH_DIGITS + empty_line.length;
+    size_t head_length = (size_t)(at - (out->data + out->length));
+    text_init(&body, usual_start, room - head_length - DIGITS_MAX - empty_line.length);
+    if (LIKELY(has_ready_body(reply)))
+        append_ready_body(&body, reply);
+    else
+        append_body(&body, reply);
+    if (body.overflow) {
+        out->overflow = true;
+        return;
+    }
+    size_t digits = digits_count(body.length);
+    if (UNLIKELY(digits != USUAL_LENGTH_DIGITS))
+        memmove(at + digits + empty_line.length, usual_start, body.length);
+    at = slice_put(digits_write(at, body.length), empty_line);
     if (!reply->is_head_method) {
-        at = slice_put(at, text_slice(&body));
+        at += body.length;
         *body_bytes = body.length;
     }
     out->length = (size_t)(at - out->data);

@@ -188,6 +188,88 @@ static void test_kind_of_status(void **state)
                          reply_status(kind));
 }
 
+static size_t content_length(const struct written *written)
+{
+    const char *field = strstr(written->bytes, "\r\nContent-Length: ");
+    assert_non_null(field);
+    return (size_t)strtoul(field + sizeof("\r\nContent-Length: ") - 1, NULL, 10);
+}
+
+/* The body moves when its length has another number of digits than most. */
+static void test_length_of_each_body(void **state)
+{
+    (void)state;
+    char message[1100];
+    size_t shortest = SIZE_MAX, longest = 0;
+    memset(message, 'm', sizeof(message));
+    for (size_t length = 1; length < sizeof(message); length++) {
+        struct written written;
+        const struct reply reply = {
+            .kind = REPLY_FORBIDDEN,
+            .minor_version = 1,
+            .keep_alive = true,
+            .message = {message, length},
+        };
+        write_reply(&reply, &written);
+        assert_int_equal(content_length(&written), written.body_bytes);
+        json_t *json = json_loads(written.body, 0, NULL);
+        assert_int_equal(json_string_length(json_object_get(json, "message")), length);
+        json_decref(json);
+        shortest = written.body_bytes < shortest ? written.body_bytes : shortest;
+        longest = written.body_bytes > longest ? written.body_bytes : longest;
+    }
+    assert_true(shortest < 100 && longest > 999);
+}
+
+/* In whatever room: whole and the same, or nothing and said so, and never a byte behind it. */
+static void check_in_each_room(const struct reply *reply)
+{
+    struct written whole;
+    write_reply(reply, &whole);
+    size_t length = (size_t)(whole.body - whole.bytes) + whole.body_bytes;
+    size_t fitted = 0;
+    for (size_t room = 0; room < length + 1200; room++) {
+        char bytes[4096];
+        struct text out;
+        struct reply given = *reply;
+        size_t body_bytes;
+        given.request_id = SLICE("abc-1");
+        given.date = SLICE("Sun, 06 Nov 1994 08:49:37 GMT");
+        memset(bytes, '#', sizeof(bytes));
+        text_init(&out, bytes, room);
+        reply_write(&out, &given, &body_bytes);
+        for (size_t i = room; i < sizeof(bytes); i++)
+            assert_int_equal(bytes[i], '#');
+        if (out.overflow) {
+            assert_int_equal(out.length, 0);
+            assert_int_equal(body_bytes, 0);
+            continue;
+        }
+        assert_int_equal(out.length, length);
+        assert_memory_equal(bytes, whole.bytes, length);
+        fitted++;
+    }
+    assert_true(fitted > 0 && fitted < length + 1200);
+}
+
+static void test_room(void **state)
+{
+    (void)state;
+    char start[1024], end[1024];
+    struct text text;
+    struct reply ready = quota;
+    const struct reply short_body = {.kind = REPLY_HEALTH, .minor_version = 1, .keep_alive = true};
+    check_in_each_room(&short_body);
+    check_in_each_room(&quota);
+    text_init(&text, start, sizeof(start));
+    reply_write_quota_start(&text, &quota);
+    ready.quota_start = text_slice(&text);
+    text_init(&text, end, sizeof(end));
+    reply_write_quota_end(&text, &quota);
+    ready.quota_end = text_slice(&text);
+    check_in_each_room(&ready);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +279,8 @@ int main(void)
         cmocka_unit_test(test_head_close_and_cors),
         cmocka_unit_test(test_hostile_text_is_escaped),
         cmocka_unit_test(test_kind_of_status),
+        cmocka_unit_test(test_length_of_each_body),
+        cmocka_unit_test(test_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
