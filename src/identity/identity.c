@@ -191,19 +191,20 @@ static void set_record(struct identity *identity, const struct key_record *recor
              (struct slice){record->tier, record->tier_length});
 }
 
-static void set_address(struct identity *identity, const char *key, size_t length)
+/* All but the key itself, which stands there. */
+static void set_address(struct identity *identity, size_t key_length)
 {
-    memset(identity, 0, offsetof(struct identity, key));
+    identity->kind = IDENTITY_ADDRESS;
+    identity->key_length = (uint8_t)key_length;
+    identity->tier_length = 0;
     identity->has_spent_failures = false;
     identity->failures_wait_ms = identity->failures_limit = 0;
-    identity->kind = IDENTITY_ADDRESS;
-    memcpy(identity->key, key, length);
-    identity->key_length = (uint8_t)length;
 }
 
 static void finish_unverified(const struct attempt *attempt, struct identity *identity)
 {
-    set_address(identity, attempt->budget_key, attempt->budget_key_length);
+    memcpy(identity->key, attempt->budget_key, attempt->budget_key_length);
+    set_address(identity, attempt->budget_key_length);
     if (!attempt->has_skipped)
         return;
     identity->has_spent_failures = true;
@@ -519,6 +520,11 @@ enum progress identity_resolve(struct identity_chain *chain,
     if (query->is_peer_trusted && find_front_end_user(chain->config, head, identity))
         return PROGRESS_DONE;
     credentials_gather(chain->config, head, &credentials);
+    if (credentials.key_count + credentials.token_count == 0) { /* nothing is to be verified */
+        set_address(identity,
+                    client_ip_format_key(&chain->config->prefixes, query->client, identity->key));
+        return PROGRESS_DONE;
+    }
     begin_attempt(chain, query, &credentials, &attempt);
     step = try_keys(&attempt, identity, &waiting);
     if (step == STEP_PENDING) {
