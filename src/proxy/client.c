@@ -219,11 +219,12 @@ static bool begin_request(struct client *client, char **bytes, size_t *length)
     }
     *bytes += consumed;
     *length -= consumed;
-    loop_timer_stop(&client->timer);
     client->phase = CLIENT_EXCHANGING;
     client->ahead = (struct slice){*bytes, *length};
     exchange_begin(client, &head);
     client->ahead = SLICE("");
+    if (client->exchange != NULL) /* else the timer has been set anew for what follows */
+        loop_timer_stop(&client->timer);
     mem_free(client->input.parser);
     client->input.parser = NULL;
     return true;
@@ -344,9 +345,9 @@ void client_feed(struct client *client)
 void client_exchange_done(struct client *client, enum client_fate fate, bool has_unread)
 {
     client->exchange = NULL;
-    loop_timer_stop(&client->timer);
     if (client->phase == CLIENT_CLOSED)
         return;
+    /* Each of these sets the timer anew, which costs less when it is running. */
     if (fate == CLIENT_ABORT) {
         stream_abort(&client->stream);
         client_close(client);
