@@ -22,27 +22,44 @@ bool slice_equal(struct slice a, struct slice b)
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
 }
 
-/* Eight bytes from `at` on, each capital made small: carries into bit 7 tell what lies in A to Z.
- */
-static uint64_t load_lower(const char *at)
+/* Eight bytes, each capital made small: carries into bit 7 tell what lies in A to Z. */
+static uint64_t lower_word(uint64_t word)
 {
     const uint64_t ones = 0x0101010101010101u;
-    uint64_t word;
-    memcpy(&word, at, sizeof(word));
     uint64_t low_bits = word & (ones * 0x7f);
     uint64_t from_a = low_bits + ones * (0x80 - 'A');
     uint64_t behind_z = low_bits + ones * (0x80 - 'Z' - 1);
     return word | ((from_a & ~behind_z & ~word & (ones * 0x80)) >> 2);
 }
 
+static uint64_t load_lower(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return lower_word(word);
+}
+
+/* Four to eight bytes: the first four and the last four, some of them twice. */
+static uint64_t load_lower_short(const char *at, size_t length)
+{
+    uint32_t first, last;
+    memcpy(&first, at, sizeof(first));
+    memcpy(&last, at + length - sizeof(last), sizeof(last));
+    return lower_word(first | (uint64_t)last << 32);
+}
+
 bool slice_equal_letters(const char *a, const char *b, size_t length)
 {
     size_t at = 0;
-    if (length < sizeof(uint64_t)) {
+    if (length > 0 && ((a[0] ^ b[0]) & ~0x20) != 0) /* as a rule the first one tells */
+        return false;
+    if (length < sizeof(uint32_t)) {
         while (at < length && lower((unsigned char)a[at]) == lower((unsigned char)b[at]))
             at++;
         return at == length;
     }
+    if (length <= sizeof(uint64_t))
+        return load_lower_short(a, length) == load_lower_short(b, length);
     for (; at + sizeof(uint64_t) < length; at += sizeof(uint64_t))
         if (load_lower(a + at) != load_lower(b + at))
             return false;

@@ -69,6 +69,31 @@ static void test_comparing(void **state)
     }
 }
 
+/* Letters are compared several at a step, some of them twice: each length has each byte at each
+ * place. */
+static void test_letters_at_every_place(void **state)
+{
+    static const unsigned char changes[] = {0, 0x01, 0x20, 0x40, 0x80, 0xa0};
+    (void)state;
+    for (size_t length = 1; length <= 20; length++) {
+        for (size_t at = 0; at < length; at++) {
+            for (unsigned value = 0; value < 256; value++) {
+                for (size_t i = 0; i < COUNT_OF(changes); i++) {
+                    char a[20], b[20];
+                    unsigned char other = (unsigned char)(value ^ changes[i]);
+                    bool is_letter = (value | 0x20) >= 'a' && (value | 0x20) <= 'z';
+                    memset(a, 'Q', sizeof(a));
+                    memset(b, 'q', sizeof(b));
+                    a[at] = (char)value;
+                    b[at] = (char)other;
+                    assert_int_equal(slice_equal_letters(a, b, length),
+                                     changes[i] == 0 || (changes[i] == 0x20 && is_letter));
+                }
+            }
+        }
+    }
+}
+
 static void test_trim(void **state)
 {
     (void)state;
@@ -147,9 +172,13 @@ static void test_parse_u64(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_of),   cmocka_unit_test(test_comparing),
-        cmocka_unit_test(test_trim), cmocka_unit_test(test_find),
-        cmocka_unit_test(test_cut),  cmocka_unit_test(test_parse_u64),
+        cmocka_unit_test(test_of),
+        cmocka_unit_test(test_comparing),
+        cmocka_unit_test(test_letters_at_every_place),
+        cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_parse_u64),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
