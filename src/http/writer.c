@@ -34,12 +34,23 @@ static void put(struct text *out, struct slice bytes)
     text_append(out, bytes);
 }
 
-/* `name` is a literal with its colon and space: a few stores. */
+/* `name` is a literal with its colon and space: a few stores, behind one look at the room. */
 static ALWAYS_INLINE void put_line(struct text *out, struct slice name, struct slice value)
 {
-    put(out, name);
-    put(out, value);
-    put(out, SLICE("\r\n"));
+    size_t length = name.length + value.length + 2;
+
+    if (UNLIKELY(out->capacity - out->length < length)) {
+        out->overflow = true;
+        return;
+    }
+    char *at = out->data + out->length;
+
+    memcpy(at, name.data, name.length);
+    at += name.length;
+    if (value.length > 0)
+        memcpy(at, value.data, value.length);
+    memcpy(at + value.length, "\r\n", 2);
+    out->length += length;
 }
 
 static void put_field(struct text *out, struct slice name, struct slice value)
