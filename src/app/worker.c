@@ -229,21 +229,6 @@ struct limiter *worker_limiter(struct worker *worker)
     return worker->limiter;
 }
 
-struct upstream_pool *worker_upstreams(struct worker *worker)
-{
-    return worker->upstreams;
-}
-
-struct snapshot *worker_snapshot(struct worker *worker)
-{
-    return worker->snapshot;
-}
-
-size_t worker_client_count(const struct worker *worker)
-{
-    return proxy_client_count(worker->proxy);
-}
-
 /* ---- commands, as records that travel to the worker's loop */
 
 struct listen_order {

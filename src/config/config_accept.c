@@ -152,11 +152,6 @@ bool config_accept_route_name(struct slice text)
     return is_word(text, 32, "_-");
 }
 
-bool config_accept_route_name_or_empty(struct slice text)
-{
-    return text.length == 0 || config_accept_route_name(text);
-}
-
 bool config_accept_tier_name(struct slice text)
 {
     return is_word(text, 32, "_-");

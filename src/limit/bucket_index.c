@@ -118,11 +118,6 @@ static bool is_crowded(const struct bucket_index *index, uint32_t capacity)
     return bucket_index_count(index) + 1 > capacity / 8 * 7;
 }
 
-bool bucket_index_has_room(const struct bucket_index *index)
-{
-    return bucket_index_count(index) + 1 < index->main.capacity;
-}
-
 size_t bucket_index_growth(const struct bucket_index *index)
 {
     return is_crowded(index, index->main.capacity) ? array_bytes(index->main.capacity * 2) : 0;

@@ -50,8 +50,6 @@ uint32_t bucket_index_reference(struct bucket_place place);
  * still busy with the last growth. */
 size_t bucket_index_growth(const struct bucket_index *index);
 bool bucket_index_grow(struct bucket_index *index);
-/* Whether there is a slot for one more: a caller that could not grow must remove one first. */
-bool bucket_index_has_room(const struct bucket_index *index);
 void bucket_index_insert(struct bucket_index *index, uint32_t hash, uint32_t reference);
 void bucket_index_remove(struct bucket_index *index, struct bucket_place place);
 /* Two entries exchange their references: their records have changed places. */

@@ -43,11 +43,6 @@ bool redis_reply_is_integer(const struct redis_reply *reply, int64_t *value)
     return true;
 }
 
-bool redis_reply_is_nil(const struct redis_reply *reply)
-{
-    return is_type(reply, REDIS_REPLY_NIL);
-}
-
 bool redis_reply_is_array(const struct redis_reply *reply, size_t *count)
 {
     if (!is_type(reply, REDIS_REPLY_ARRAY))

@@ -64,6 +64,3 @@ void worker_post(struct worker *worker, loop_task_fn *run, void *arg);
 
 /* For use on the worker's own thread only. */
 struct limiter *worker_limiter(struct worker *worker);
-struct upstream_pool *worker_upstreams(struct worker *worker);
-struct snapshot *worker_snapshot(struct worker *worker);
-size_t worker_client_count(const struct worker *worker);

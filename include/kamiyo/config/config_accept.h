@@ -21,5 +21,4 @@ bool config_accept_url_or_empty(struct slice text); /* http:// or https:// witho
 bool config_accept_origin(struct slice text);       /* scheme://host[:port], "*" or "null" */
 bool config_accept_path(struct slice text); /* begins with "/", a "*" at its end only; or "*" */
 bool config_accept_route_name(struct slice text); /* [a-z0-9_-]{1,32} */
-bool config_accept_route_name_or_empty(struct slice text);
-bool config_accept_tier_name(struct slice text); /* [A-Za-z0-9_-]{1,32} */
+bool config_accept_tier_name(struct slice text);  /* [A-Za-z0-9_-]{1,32} */

@@ -19,7 +19,6 @@ bool redis_reply_is_error(const struct redis_reply *reply, struct slice *text);
 /* A bulk or simple string. */
 bool redis_reply_is_string(const struct redis_reply *reply, struct slice *text);
 bool redis_reply_is_integer(const struct redis_reply *reply, int64_t *value);
-bool redis_reply_is_nil(const struct redis_reply *reply);
 /* An array, and the number of its elements. */
 bool redis_reply_is_array(const struct redis_reply *reply, size_t *count);
 /* The i-th element of an array, or NULL. */
