@@ -107,12 +107,12 @@ static void refuse_body(struct exchange *exchange, enum reply_kind kind, const c
 }
 
 /* What an untrusted peer may not say in the head, it may not say in the trailers. A reload changes
- * the names. */
+ * the names. Without a route it was answered before anybody asked who it is, and is not trusted. */
 static enum http_body_status decode_upload(
     struct exchange *exchange, char *bytes, size_t length, size_t *payload, size_t *consumed)
 {
     struct http_body *body = &exchange->request_body;
-    bool is_trusted = exchange->client_ip.is_peer_trusted;
+    bool is_trusted = exchange->route != NULL && exchange->client_ip.is_peer_trusted;
     body->removed_names = is_trusted ? NULL : exchange->proxy->removed_names;
     body->removed_count = is_trusted ? 0 : exchange->proxy->removed_count;
     return http_body_decode(body, bytes, length, payload, consumed);

@@ -177,6 +177,18 @@ def test_417_with_a_body_to_come_stays_in_step(t):
     assert "/smuggled" not in [seen.target for seen in upstream.requests]
 
 
+@cases({"an expectation": ("Expect: meow", 417), "no further hop": ("Max-Forwards: 0", 501)})
+def test_body_of_what_is_answered_at_once_is_read(t, line, status):
+    """The gateway's first request, answered before it is known who asks: no earlier one has left a word on that."""
+    gateway, upstream = t.pair()
+    client = gateway.client()
+    for _ in range(2):
+        client.send(request("TRACE", "/", [line], b"hello"))
+        own_answer(client.response("TRACE"), status)
+        client = gateway.client() if client.is_closed(0.1) else client
+    nothing_sent(upstream)
+
+
 def test_expect_without_a_body_passes(t):
     gateway, upstream = t.shared()
     client = gateway.client()
