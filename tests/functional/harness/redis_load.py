@@ -63,6 +63,7 @@ class Load:
         self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
         for thread in self.threads:
             thread.start()
+        eventually(lambda: len(self.statuses) > 2 * clients or self.errors, "the load does not begin")
         time.sleep(0.3)
         self.memory_before = gateway.process.rss_bytes()
 
