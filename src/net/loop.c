@@ -231,6 +231,8 @@ void loop_run_for(struct loop *loop, int64_t ms)
         abort(); /* arguments are constant: only a bug gets here */
     while (!is_over && !atomic_load_explicit(&loop->is_stopping, memory_order_acquire))
         turn(loop, 0);
+    if (is_over && loop_timers_take_yielded(loop->timers))
+        turn(loop, EVLOOP_NONBLOCK); /* timers that were due by then */
     atomic_store(&loop->is_stopping, false);
     (void)event_del(&end); /* may have fired already */
 }

@@ -20,3 +20,5 @@ void loop_timers_rearm_all(struct loop_timers *timers);
 
 struct loop_timers *loop_timers(struct loop *loop);
 bool loop_is_faked(const struct loop *loop);
+/* A queue was late and let the sockets be looked at first, since this was asked last. */
+bool loop_timers_take_yielded(struct loop_timers *timers);

@@ -51,6 +51,7 @@ LIST_HEAD(loop_timer_bucket, loop_timer_queue);
 struct loop_timers {
     struct loop *loop;
     size_t queue_count;
+    bool has_yielded; /* a queue has, and may not have run since */
     struct loop_timer_bucket buckets[BUCKETS];
 };
 
@@ -140,6 +141,7 @@ static void on_time(int fd, short what, void *arg)
         return; /* loop_timers_run_all sees to it */
     if (!queue->has_yielded && is_late(queue)) {
         queue->has_yielded = true;
+        queue->timers->has_yielded = true;
         arm(queue); /* at once: in the next turn, behind what is readable by then */
         return;
     }
@@ -254,6 +256,14 @@ void loop_timers_destroy(struct loop_timers **timers_pointer)
         }
     }
     mem_free(timers);
+}
+
+bool loop_timers_take_yielded(struct loop_timers *timers)
+{
+    bool has_yielded = timers->has_yielded;
+
+    timers->has_yielded = false;
+    return has_yielded;
 }
 
 bool loop_timers_run_all(struct loop_timers *timers)

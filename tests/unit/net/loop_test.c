@@ -434,10 +434,12 @@ static void test_what_has_arrived_is_before_a_late_timer(void **state)
     arrival = event_new(loop_event_base(loop), fds[0], EV_READ, on_arrived, &reader);
     assert_int_equal(event_add(arrival, NULL), 0);
     counter_init(&counter, loop, 1);
-    loop_timer_start(loop, &counter.timer, 30);
     assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    /* First, so that the signal is always before the timer, however long this takes. */
     assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+    loop_timer_start(loop, &counter.timer, 30);
     loop_fixture_run_until(loop, &counter.is_done);
+    loop_timer_stop(&counter.timer);
     assert_true(reader.was_first);
     assert_int_equal(counter.count, 0);
     assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
