@@ -8,6 +8,7 @@
 
 #include "kamiyo/base/hash.h"
 #include "kamiyo/base/mem.h"
+#include "kamiyo/base/text.h"
 
 #include "admin/admin_internal.h"
 
@@ -15,15 +16,13 @@
 
 static void make_session(char session[33])
 {
-    static const char digits[] = "0123456789abcdef";
     unsigned char random[16];
+    struct text text;
 
     hash_random(random, sizeof(random));
-    for (size_t i = 0; i < sizeof(random); i++) {
-        session[2 * i] = digits[random[i] >> 4];
-        session[2 * i + 1] = digits[random[i] & 15];
-    }
-    session[32] = '\0';
+    text_init(&text, session, 33);
+    text_append_hex(&text, random, sizeof(random));
+    (void)text_terminate(&text); /* it fits */
 }
 
 /* "127.0.0.1:9901" without the port, "[::1]" with its brackets. */
@@ -62,6 +61,8 @@ void admin_access_clear(struct admin_access *access)
 
 void admin_access_set_token(struct admin_access *access, const char *token)
 {
+    if (access->token != NULL && token != NULL && strcmp(access->token, token) == 0)
+        return; /* who is signed in stays so */
     admin_access_clear(access);
     if (token != NULL && token[0] != '\0')
         access->token = mem_copy_string(token);

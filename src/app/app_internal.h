@@ -45,8 +45,9 @@ struct gateway {
     int64_t store_deadline_ms;
     int64_t started_ms; /* Unix */
     struct event *signals[GATEWAY_SIGNAL_COUNT];
-    struct admin *admin; /* NULL = off */
-    size_t lookup_count; /* admin_lookup: under way */
+    struct admin *admin;     /* NULL = off */
+    char admin_address[128]; /* where it listens, whatever a reload says */
+    size_t lookup_count;     /* admin_lookup: under way */
 };
 
 /* gateway_state.c */
@@ -62,4 +63,6 @@ void gateway_warn_of_restart(const struct config *present, const struct config *
 
 /* gateway_admin.c */
 bool gateway_open_admin(struct gateway *gateway);
+/* What a reload may change of it: the token. */
+void gateway_configure_admin(struct gateway *gateway, const struct admin_options *options);
 void gateway_close_admin(struct gateway *gateway);

@@ -230,6 +230,7 @@ static void apply_snapshot(struct gateway *gateway, struct snapshot *snapshot)
     if (!log_open(config->log_file, config->log_level, config->log_format, &error) ||
         !access_log_configure(gateway->shared.access_log, &config->access_log, &error))
         log_warning("Log kept as it was: %s", error.text);
+    gateway_configure_admin(gateway, &config->admin);
     gateway->shared.connections.max = gateway_client_room(gateway, config);
     for (size_t i = 0; i < gateway->worker_count; i++)
         worker_configure(gateway->workers[i], snapshot);

@@ -162,9 +162,21 @@ bool gateway_open_admin(struct gateway *gateway)
     if (!options->is_enabled)
         return true;
     int fd = open_listener(options, &is_fatal);
-    if (fd >= 0)
+    if (fd >= 0) {
         gateway->admin = admin_create(gateway->loop, fd, options, &source);
+        addr_endpoint_format(&options->listen, gateway->admin_address);
+    }
     return !is_fatal;
+}
+
+/* Another address waits for a restart, and its token with it: a loopback address needs none. */
+void gateway_configure_admin(struct gateway *gateway, const struct admin_options *options)
+{
+    char address[128];
+    addr_endpoint_format(&options->listen, address);
+    if (gateway->admin != NULL && options->is_enabled &&
+        strcmp(address, gateway->admin_address) == 0)
+        admin_set_token(gateway->admin, options->token);
 }
 
 void gateway_close_admin(struct gateway *gateway)

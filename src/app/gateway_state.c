@@ -54,8 +54,7 @@ static bool same_admin(const struct admin_options *a, const struct admin_options
     char a_text[128], b_text[128];
     addr_endpoint_format(&a->listen, a_text);
     addr_endpoint_format(&b->listen, b_text);
-    return a->is_enabled == b->is_enabled && strcmp(a_text, b_text) == 0 &&
-           same_text(a->token, b->token);
+    return a->is_enabled == b->is_enabled && strcmp(a_text, b_text) == 0;
 }
 
 void gateway_warn_of_restart(const struct config *present, const struct config *next)
@@ -69,7 +68,7 @@ void gateway_warn_of_restart(const struct config *present, const struct config *
         {"redis.url", same_text(present->redis.url, next->redis.url)},
         {"redis.layout", present->limiter.layout == next->limiter.layout},
         {"limiter.memory", present->limiter.memory_bytes == next->limiter.memory_bytes},
-        {"admin", same_admin(&present->admin, &next->admin)},
+        {"admin.listen", same_admin(&present->admin, &next->admin)},
     };
     for (size_t i = 0; i < COUNT_OF(keys); i++)
         if (!keys[i].is_same)

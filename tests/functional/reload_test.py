@@ -37,6 +37,30 @@ def test_broken_file_changes_nothing(t):
     own_answer(gateway.get("/"), 403)
 
 
+def test_admin_token_is_changed_by_a_reload(t):
+    """But the token of another address waits for the restart with it: it may be none."""
+    gateway, upstream = t.pair({"admin": {"token": "before"}})
+
+    def status(token):
+        return gateway.admin("/api/status", fields=[("Authorization", f"Bearer {token}")]).status
+
+    def reload(admin, count):
+        gateway.write_config({"admin": admin})
+        gateway.process.signal(signal.SIGHUP)
+        gateway.wait_log("Configuration reloaded", count=count)
+
+    here = gateway.config["admin"]["listen"]
+    assert (status("before"), status("after")) == (200, 401)
+    reload({"listen": here, "token": "after"}, 1)
+    assert (status("before"), status("after")) == (401, 200)
+    for count in (2, 3):  # the second time nothing changes any more, and still it listens elsewhere
+        reload({"listen": "127.0.0.1:1", "token": ""}, count)
+        assert (status(""), status("after")) == (401, 200)
+    gateway.wait_log("admin.listen is changed in the configuration: takes effect after a restart", count=1)
+    reload({"listen": here, "token": ""}, 4)
+    assert status("") == 200
+
+
 def test_request_in_flight_keeps_what_it_began_with(t):
     gateway, upstream = t.pair()
     gate = threading.Event()

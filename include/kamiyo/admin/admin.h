@@ -108,5 +108,6 @@ struct admin *admin_create(struct loop *loop,
                            const struct admin_source *source) MUST_CHECK;
 /* Close the listener and every connection at once, cancel what is pending. */
 void admin_destroy(struct admin **admin);
-/* A new token after a reload; browsers have to sign in again. */
+/* The token after a reload ("" = none is asked for); with a new one browsers sign in again. Call
+ * from the loop's thread. */
 void admin_set_token(struct admin *admin, const char *token);

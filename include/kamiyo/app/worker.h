@@ -23,7 +23,6 @@ struct limiter;
 struct metrics;
 struct redis_shared;
 struct resolver;
-struct upstream_pool;
 struct worker;
 
 /* What the workers share; outlives them. */
