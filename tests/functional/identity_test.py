@@ -3,13 +3,14 @@
 
 import json
 import os
+import threading
 import time
 
 from harness import cases, eventually, timeout
 from harness.checks import own_answer
 from harness.message import request
-from harness.redis_load import UNHURRIED
-from harness.redis_proxy import RedisProxy
+from harness.redis_load import UNHURRIED, sound
+from harness.redis_proxy import ScriptedRedis
 from harness.tokens import Signer, claims, digest, encode, hmac_token
 from harness.watch import Watch
 
@@ -201,14 +202,19 @@ def test_known_keys_outlive_redis(t):
 
 
 def test_look_up_and_decision_share_one_timeout(t):
-    redis = t.redis()
-    proxy = RedisProxy(redis.port)
-    t.defer(proxy.close)
-    identity = {"api_key": {"redis_lookup": True, "cache": "1ms"}}
-    options = {"url": proxy.url, "timeout": "1s", "connect_timeout": "10s"}
-    gateway, upstream = t.pair(config(identity, redis=options))
-    redis.command("HSET", f"kamiyo-apikey:{digest('key-of-alice')}", "user", "alice", "tier", "team")
-    proxy.delay = 0.6  # each of the two fits into the timeout, both together do not
+    looked_up = threading.Event()
+
+    def reply(arguments):
+        if arguments[0] == b"HMGET":
+            looked_up.set()
+            time.sleep(0.5)  # of the one second; the decision, which is never answered, has the other half
+            return b"*2\r\n$5\r\nalice\r\n$4\r\nteam\r\n"
+        return None if looked_up.is_set() else sound(arguments)
+
+    store = ScriptedRedis(reply)
+    t.defer(store.close)
+    options = {"url": store.url, "timeout": "1s", "connect_timeout": "10s"}
+    gateway, upstream = t.pair(config({"api_key": {"redis_lookup": True}}, redis=options))
     with Watch(gateway, 0.9) as watch:
         assert who(gateway, ("X-API-Key", "key-of-alice"))[2:] == ("alice", "team")
     record = gateway.last_access(user="alice")
