@@ -4,8 +4,11 @@
  * a chunk's data, which it takes in runs:
  *
  *   SIZE_FIRST ─► SIZE ─► [EXTENSION] ─► SIZE_LF ─► DATA ─► DATA_CR ─► DATA_LF ─► SIZE_FIRST
- *                                           └ size 0 ─► LINE_START ─► NAME ─► OWS ─► VALUE ─►
- * VALUE_LF ─► LINE_START └ CR ─► END_LF ─► DONE
+ *                                           │
+ *                                           └─ size 0 ─► LINE_START
+ *
+ *   LINE_START ─► NAME ─► OWS ─► VALUE ─► VALUE_LF ─► LINE_START
+ *       └─ CR ─► END_LF ─► DONE
  *
  * What is read is at or before what is written, so the payload closes up in the
  * caller's buffer. Everything that a peer can grow without sending payload
