@@ -14,6 +14,12 @@
 
 #define MAX_ITEMS 32
 
+static void print_usage(FILE *stream, const struct options *options)
+{
+    (void)fprintf(stream, "usage: kamiyo-gateway %s%s%s\n", options->command,
+                  options->usage[0] != '\0' ? " " : "", options->usage);
+}
+
 void options_complain(const struct options *options, const char *format, ...)
 {
     va_list args;
@@ -22,12 +28,14 @@ void options_complain(const struct options *options, const char *format, ...)
     va_start(args, format);
     (void)vfprintf(stderr, format, args);
     va_end(args);
-    (void)fprintf(stderr, "\nusage: kamiyo-gateway %s %s\n", options->command, options->usage);
+    (void)fputc('\n', stderr);
+    print_usage(stderr, options);
 }
 
 static void print_help(const struct options *options)
 {
-    printf("usage: kamiyo-gateway %s %s\n\n%s\n\n", options->command, options->usage, options->doc);
+    print_usage(stdout, options);
+    printf("\n%s\n\n", options->doc);
     for (const struct options_item *item = options->items; item->name != NULL; item++) {
         char left[64];
 
