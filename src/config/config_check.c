@@ -239,8 +239,6 @@ static void check_identity(const struct check *check)
     bool has_source = keys->key_count > 0 || keys->redis_lookup;
 
     check_jwt(check);
-    if (keys->keys_file[0] != '\0' && keys->key_count == 0)
-        complain(check, ERROR_WARNING, "identity.api_key.keys_file", "holds no keys");
     if (has_source && keys->header_count == 0)
         complain(check, ERROR_WARNING, "identity.api_key.headers",
                  "names no field, so no key is ever seen");

@@ -174,6 +174,9 @@ void config_key_file_read(const struct config_value *value, void *target)
         return;
     }
     tree = yaml_tree_read(options->keys_file, &bounds, value->errors);
+    if (tree != NULL && (tree->root == NULL || tree->root->count == 0))
+        error_list_add(value->errors, ERROR_WARNING, value->file, value->node->place, value->key,
+                       "holds no keys");
     if (tree != NULL && tree->root != NULL) {
         struct config_value root = *value;
 

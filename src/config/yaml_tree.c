@@ -83,6 +83,13 @@ static bool is_unquoted_variable(const struct reader *reader, const yaml_mark_t 
     return at != NULL && at + 1 < reader->data + reader->length && at[0] == '$' && at[1] == '{';
 }
 
+static bool is_tab(const struct reader *reader, const yaml_mark_t *mark)
+{
+    const char *at = find_byte(reader, mark->line, mark->column);
+
+    return at != NULL && *at == '\t';
+}
+
 /* Line and column of a byte that libyaml's reader refused before it could count them. */
 static struct error_place place_at_offset(const struct reader *reader, size_t offset)
 {
@@ -114,6 +121,10 @@ static void report_syntax(struct reader *reader)
         place.column--;
         place.length = 2;
         stop(reader, place, "inside [ ] and { } a ${...} needs quotes: \"${NAME}\"");
+        return;
+    }
+    if (is_tab(reader, &parser->problem_mark)) {
+        stop(reader, place, "broken YAML: lines are indented with spaces, never with a tab");
         return;
     }
     /* At the end of the file there is nothing to point at; what was left open is of more use. */

@@ -100,6 +100,8 @@ static void test_file(void **state)
     assert_null(support.config);
     assert_non_null(
         config_support_find(&support, 1, 33, "identity.api_key.keys_file", "No such file"));
+    assert_null(
+        config_support_find(&support, 1, 33, "identity.api_key.keys_file", "holds no keys"));
     config_support_write(&support, "gateway.yaml", "identity: {api_key: {keys_file: /dev/zero}}\n");
     config_support_load(&support);
     assert_null(support.config);

@@ -88,7 +88,7 @@ static const struct refused_case refused_cases[] = {
     {"a: 1\n---\nb: 2", "a second document", 2, 1, true},
     {"a: [1, 2", "broken YAML", 1, 4, true},
     {"a: 'open\nb: 1", "broken YAML", 1, 4, true},
-    {"a: 1\n\tb: 2", "broken YAML", 2, 1, true},
+    {"a: 1\n\tb: 2", "never with a tab", 2, 1, true},
     {"a: b: c", "broken YAML", 1, 5, true},
     {"a: [${X}]", "needs quotes", 1, 5, true},
     {"a: {b: ${Y}, c: 1}", "needs quotes", 1, 8, true},
