@@ -20,7 +20,7 @@ DAY = {"allow": [], "tiers": {"anonymous": {"day": 10}}}
 
 
 def with_redis(redis, *layers, **settings):
-    config = {"redis": {"url": redis.url, "timeout": UNHURRIED, **settings}}
+    config = {"redis": {"url": redis.url, "timeout": UNHURRIED, "connect_timeout": UNHURRIED, **settings}}
     for layer in layers:
         config = {**config, **layer}
     return config

@@ -43,6 +43,8 @@ GROWTH_BYTES = (64 if is_sanitized() else 8) << 20
 
 
 def settings(url, tiers=None, **redis):
+    if redis.get("timeout") == UNHURRIED:
+        redis.setdefault("connect_timeout", UNHURRIED)
     return {"allow": [], "tiers": tiers or WIDE, "redis": {"url": url, "timeout": f"{TIMEOUT_MS}ms", **redis}}
 
 
