@@ -16,6 +16,7 @@
 #include "kamiyo/redis/redis_client.h"
 
 #include "store_support.h"
+#include "support/stopwatch.h"
 
 static void test_decisions(void **state)
 {
@@ -106,7 +107,7 @@ static void test_late_reply(void **state)
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
     STORE_ACTS(&f, STORE_HOLD, STORE_DECIDE);
     took_ms = store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
-    assert_in_range(took_ms, STORE_TIMEOUT_MS, STORE_TIMEOUT_MS + 500);
+    assert_in_range(took_ms, STORE_TIMEOUT_MS, STORE_TARDY_MS);
     assert_int_equal((int)f.spent, 1);
     store_release(&f); /* it is charged after all */
     loop_run_for(f.loop, 300);
@@ -179,7 +180,7 @@ static void test_command_that_leaves_late(void **state)
     left_ms = clock_monotonic_ms();
     STORE_UNTIL(&f, answers[0].is_done);
     assert_int_equal(answers[0].decision.mode, LIMIT_MODE_FALLBACK);
-    assert_in_range(clock_monotonic_ms() - left_ms, STORE_TIMEOUT_MS - 1, STORE_TIMEOUT_MS + 500);
+    assert_in_range(clock_monotonic_ms() - left_ms, STORE_TIMEOUT_MS - 1, STORE_TARDY_MS);
     store_teardown(&f);
 }
 
@@ -197,7 +198,7 @@ static void test_late_replies_open_the_breaker(void **state)
         store_release(&f);
         loop_run_for(f.loop, 10);
     }
-    assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+    store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
     store_teardown(&f);
 }
 
@@ -209,7 +210,7 @@ static void test_late_without_a_timeout_is_no_failure(void **state)
     STORE_ACTS(&f, STORE_LATE, STORE_LATE, STORE_LATE, STORE_LATE, STORE_LATE, STORE_LATE,
                STORE_DECIDE);
     for (int i = 0; i < 5; i++)
-        assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+        store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
     assert_true(store_has_redis(&f));
     STORE_UNTIL(&f, f.spent == 5);
     store_teardown(&f);
@@ -277,13 +278,13 @@ static void test_breaker(void **state)
     f.fails_probes = true;
     for (int i = 0; i < 3; i++)
         assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), STORE_TIMEOUT_MS,
-                        STORE_TIMEOUT_MS + 500);
+                        STORE_TARDY_MS);
     assert_false(store_has_redis(&f));
     limit_shared_status(f.shared, &status);
     assert_string_equal(status.reason, "socket_timeout");
     evalshas = f.evalshas;
     for (int i = 0; i < 3; i++)
-        assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+        store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
     assert_int_equal(f.evalshas, evalshas); /* decided without Redis */
     store_find_redis(&f);
     /* Three came after the breaker opened, three timed out unheard and end with their connection.
@@ -299,18 +300,18 @@ static void test_stall_opens_the_breaker_for_a_moment(void **state)
 {
     struct store_fixture f;
     struct store_answer answers[3];
-    int64_t opened_ms;
+    struct stopwatch opened;
 
     store_start_up(&f, state);
     STORE_ACTS(&f, STORE_HOLD, STORE_HOLD, STORE_HOLD, STORE_DECIDE);
     for (size_t i = 0; i < COUNT_OF(answers); i++)
         store_ask(&f, &answers[i]);
     STORE_UNTIL(&f, !store_has_redis(&f));
-    opened_ms = clock_monotonic_ms();
+    stopwatch_start(&opened);
     for (size_t i = 0; i < COUNT_OF(answers); i++)
         assert_true(answers[i].is_done && answers[i].decision.mode == LIMIT_MODE_FALLBACK);
     STORE_UNTIL(&f, store_has_redis(&f));
-    assert_in_range(clock_monotonic_ms() - opened_ms, 0, STORE_QUICK_MS);
+    assert_in_range(stopwatch_own_ms(&opened), 0, STORE_QUICK_MS);
     assert_int_equal(f.script_probes, 1);
     assert_int_equal((int)f.spent, 3); /* charged once each, late as they were */
     (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
@@ -340,7 +341,7 @@ static void test_read_only_drops_the_connection(void **state)
 
     store_start_up(&f, state);
     STORE_ACTS(&f, STORE_READ_ONLY, STORE_DECIDE);
-    assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+    store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
     STORE_UNTIL(&f, fake_redis_accepted(f.fake) == 2);
     STORE_UNTIL(&f, store_has_redis(&f));
     STORE_UNTIL(&f, f.spent == 1);
@@ -353,7 +354,7 @@ static void test_wrong_shape_drops_the_connection(void **state)
 
     store_start_up(&f, state);
     STORE_ACTS(&f, STORE_SHAPE, STORE_DECIDE);
-    assert_in_range(store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK), 0, STORE_QUICK_MS);
+    store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
     STORE_UNTIL(&f, fake_redis_accepted(f.fake) == 2 && store_has_redis(&f));
     store_teardown(&f);
 }

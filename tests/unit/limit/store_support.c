@@ -13,6 +13,8 @@
 #include "kamiyo/net/resolver.h"
 #include "kamiyo/redis/redis_client.h"
 
+#include "support/stopwatch.h"
+
 static enum store_act next_act(struct store_fixture *f)
 {
     return f->acts[f->act_next + 1 < f->act_count ? f->act_next++ : f->act_next];
@@ -160,7 +162,7 @@ void store_setup(struct store_fixture *f, void **state)
     f->fake = fake_redis_create(f->loop, script, f);
     (void)snprintf(f->url, sizeof(f->url), "redis://127.0.0.1:%u", fake_redis_port(f->fake));
     f->redis_options = (struct redis_options){
-        .url = f->url, .connect_timeout_ms = 500, .backoff_min_ms = 10, .backoff_max_ms = 50};
+        .url = f->url, .connect_timeout_ms = 1500, .backoff_min_ms = 10, .backoff_max_ms = 50};
     f->redis_shared = redis_shared_create(&f->redis_options, f->resolver, &error);
     f->client = redis_client_create(f->loop, f->redis_shared, "test");
     f->options = (struct limiter_options){.memory_bytes = 1 << 20,
@@ -237,6 +239,15 @@ int64_t store_expect(struct store_fixture *f, enum limit_outcome outcome, enum l
         fail_msg("outcome %d, mode %s", answer.decision.outcome,
                  limit_mode_names[answer.decision.mode].data);
     return clock_monotonic_ms() - began_ms;
+}
+
+void store_expect_at_once(struct store_fixture *f, enum limit_outcome outcome, enum limit_mode mode)
+{
+    struct stopwatch watch;
+
+    stopwatch_start(&watch);
+    (void)store_expect(f, outcome, mode);
+    assert_in_range(stopwatch_own_ms(&watch), 0, STORE_QUICK_MS);
 }
 
 void store_lose_redis(struct store_fixture *f)
