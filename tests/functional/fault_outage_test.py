@@ -53,16 +53,18 @@ def test_killed_under_load_and_started_again(t, keep_data):
 
 
 @timeout(60)
-def test_stopped_and_continued(t):
+@cases({"shorter than connect_timeout": ("10s", 0), "longer": ("1s", 3)})
+def test_stopped_and_continued(t, connect_timeout, twice_at_most):
     redis = t.redis()
-    gateway, load = under_load(t, redis.url)
+    gateway, load = under_load(t, redis.url, connect_timeout=connect_timeout)
     redis.pause()
     load.loses("socket_timeout")
     time.sleep(1.5)
     redis.resume()
     load.finds()
-    # Late commands charged nothing, and the ledger everything: each request once.
-    load.stop(books=redis)
+    # Late commands charged nothing, and the ledger everything: each request once. But what Redis had charged and
+    # not yet answered when it was stopped is not known on a new connection: a request of each client at the most.
+    load.stop(books=redis, twice_at_most=twice_at_most)
 
 
 @timeout(40)
