@@ -48,12 +48,12 @@ int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms)
     oldest = budget->reserved_ms[budget->next];
     newest =
         budget->reserved_ms[(budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND];
+    /* The entries are in order, so this alone puts it behind whoever waits already. */
     if (oldest != 0 && at_ms < oldest + PERIOD_MS)
         at_ms = oldest + PERIOD_MS;
-    /* Behind whoever waits already; and a worker's "now" may be a little older than another's. */
-    if (at_ms < newest)
-        at_ms = newest;
-    budget->reserved_ms[budget->next] = at_ms;
+    /* A worker's "now" may be a tick of the clock older than another's: no reason to wait, only to
+     * keep the entries in order. */
+    budget->reserved_ms[budget->next] = at_ms < newest ? newest : at_ms;
     budget->next = (budget->next + 1) % REDIS_BUDGET_PER_SECOND;
     (void)pthread_mutex_unlock(&budget->lock); /* likewise */
     return at_ms;
