@@ -271,3 +271,35 @@ void admin_connection_refuse(struct admin_connection *connection, int status, co
         answer.fields = SLICE("WWW-Authenticate: Bearer realm=\"kamiyo-gateway admin\"\r\n");
     admin_connection_answer(connection, &answer);
 }
+
+void admin_connection_answer_text(struct admin_connection *connection,
+                                  int status,
+                                  struct slice body)
+{
+    const struct admin_answer answer = {
+        .status = status, .content_type = SLICE("text/plain; charset=utf-8"), .body = body};
+
+    admin_connection_answer(connection, &answer);
+}
+
+void admin_connection_answer_json(struct admin_connection *connection,
+                                  admin_body_fn *write,
+                                  const void *arg)
+{
+    size_t capacity = 4096;
+    char *memory = mem_alloc(capacity);
+    struct admin_answer answer = {.status = 200, .content_type = SLICE("application/json")};
+    struct text body;
+
+    for (;;) {
+        text_init(&body, memory, capacity);
+        write(&body, arg);
+        if (!body.overflow)
+            break;
+        capacity *= 2;
+        memory = mem_resize(memory, capacity);
+    }
+    answer.body = text_slice(&body);
+    admin_connection_answer(connection, &answer);
+    mem_free(memory);
+}

@@ -12,8 +12,9 @@
 
 /*
  * The room's shared structs: the server (admin.c), its connections
- * (admin_connection.c), who may ask (admin_access.c) and what is answered
- * (admin_routes.c).
+ * (admin_connection.c), who may ask (admin_access.c), how a request is read
+ * (admin_query.c) and what is answered: admin_routes.c has the table of paths,
+ * a file for each noun in it the answers.
  */
 #define ADMIN_MAX_FIELDS 64
 
@@ -85,9 +86,32 @@ void admin_connection_answer(struct admin_connection *connection,
                              const struct admin_answer *answer);
 /* {"error": ..., "message": ...} */
 void admin_connection_refuse(struct admin_connection *connection, int status, const char *message);
+void admin_connection_answer_text(struct admin_connection *connection,
+                                  int status,
+                                  struct slice body);
+/* Writes one JSON body; called again with more memory when it overflows. */
+typedef void admin_body_fn(struct text *out, const void *arg);
+/* 200 with what `write` writes. */
+void admin_connection_answer_json(struct admin_connection *connection,
+                                  admin_body_fn *write,
+                                  const void *arg);
 
 /* After an answer that came later than its request: on to what has come meanwhile. */
 void admin_connection_proceed(struct admin_connection *connection);
 
 /* Answer connection->request now, or later by one of the above. */
 void admin_routes_serve(struct admin_connection *connection);
+
+/* Percent-decoded into `out` of `capacity` bytes; false: a broken escape, a control byte, or too
+ * long. */
+bool admin_query_decode(struct slice text, char *out, size_t capacity, size_t *length);
+/* The raw value of a query parameter; data NULL = absent. */
+struct slice admin_query_find(const struct http_request_head *request, struct slice name);
+
+/* One for each row of the table in admin_routes.c. */
+void admin_page_serve(struct admin_connection *connection);
+void admin_status_serve_health(struct admin_connection *connection);
+void admin_status_serve_ready(struct admin_connection *connection);
+void admin_status_serve_metrics(struct admin_connection *connection);
+void admin_status_serve(struct admin_connection *connection);
+void admin_buckets_serve(struct admin_connection *connection);
