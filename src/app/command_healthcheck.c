@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `healthcheck`: asks the running gateway on its first listener, as a container
- * without a shell or curl needs it. Blocking sockets with a deadline: the process
- * does nothing else and ends at once.
+ * without a shell or curl needs it.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "kamiyo/app/command.h"
+#include "kamiyo/app/dial.h"
 #include "kamiyo/app/options.h"
 #include "kamiyo/base/clock.h"
 #include "kamiyo/base/mem.h"
@@ -27,50 +25,6 @@ static const char *environment(const char *name)
     return getenv(name);
 }
 
-/* A listener on every address is asked through loopback. */
-static void make_reachable(struct addr_endpoint *endpoint)
-{
-    static const uint8_t any[16] = {0};
-    struct addr *addr = &endpoint->addr;
-
-    if (addr->family == ADDR_IPV4 && memcmp(addr->bytes, any, 4) == 0) {
-        addr->bytes[0] = 127;
-        addr->bytes[3] = 1;
-    } else if (addr->family == ADDR_IPV6 && memcmp(addr->bytes, any, 16) == 0) {
-        addr->bytes[15] = 1;
-    }
-}
-
-/* Wait until the socket is ready for `events`; false at the deadline. */
-static bool wait_for(int fd, short events, int64_t deadline_ms)
-{
-    struct pollfd ready = {.fd = fd, .events = events};
-    int64_t left_ms = deadline_ms - clock_monotonic_ms();
-
-    return left_ms > 0 && poll(&ready, 1, (int)left_ms) == 1;
-}
-
-static bool connect_to(int fd, const struct addr_endpoint *endpoint, int64_t deadline_ms)
-{
-    struct sockaddr_storage storage;
-    socklen_t length = addr_endpoint_to_sockaddr(endpoint, &storage);
-    socklen_t size = sizeof(errno);
-    int failure = 0;
-
-    if (connect(fd, (const struct sockaddr *)&storage, length) == 0)
-        return true;
-    if (errno != EINPROGRESS)
-        return false;
-    if (!wait_for(fd, POLLOUT, deadline_ms)) {
-        errno = ETIMEDOUT;
-        return false;
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
-        return false;
-    errno = failure;
-    return failure == 0;
-}
-
 /* Send the request and read until the status line is whole; its status, or -1 with errno. */
 static int ask(int fd, bool has_proxy_header, int64_t deadline_ms)
 {
@@ -82,17 +36,11 @@ static int ask(int fd, bool has_proxy_header, int64_t deadline_ms)
                           "User-Agent: kamiyo-gateway-healthcheck\r\nConnection: close\r\n\r\n",
                           has_proxy_header ? "PROXY UNKNOWN\r\n" : "");
 
-    if (!wait_for(fd, POLLOUT, deadline_ms) ||
-        send(fd, request, (size_t)length, MSG_NOSIGNAL) != length)
+    if (!dial_send(fd, request, (size_t)length, deadline_ms))
         return -1;
     while (got < 12) { /* "HTTP/1.1 200" */
-        ssize_t count;
+        ssize_t count = dial_receive(fd, answer + got, sizeof(answer) - 1 - got, deadline_ms);
 
-        if (!wait_for(fd, POLLIN, deadline_ms)) {
-            errno = ETIMEDOUT;
-            return -1;
-        }
-        count = recv(fd, answer + got, sizeof(answer) - 1 - got, 0);
         if (count < 0)
             return -1;
         if (count == 0) {
@@ -113,17 +61,12 @@ static int check_listener(const struct config_listen *listen, bool is_quiet)
 {
     int64_t deadline_ms = clock_monotonic_ms() + DEADLINE_MS;
     struct addr_endpoint endpoint = listen->endpoint;
-    int family = endpoint.addr.family == ADDR_UNIX   ? AF_UNIX
-                 : endpoint.addr.family == ADDR_IPV6 ? AF_INET6
-                                                     : AF_INET;
+    int fd = dial_open(&endpoint, deadline_ms);
     char name[128];
     int status = -1;
-    int fd;
 
-    make_reachable(&endpoint);
     (void)addr_endpoint_format(&endpoint, name);
-    fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect_to(fd, &endpoint, deadline_ms))
+    if (fd >= 0)
         status = ask(fd, listen->proxy_protocol, deadline_ms);
     if (status < 0)
         (void)fprintf(stderr, "kamiyo-gateway healthcheck: %s: %s\n", name, strerror(errno));
