@@ -19,6 +19,7 @@
 #include "kamiyo/limit/limiter.h"
 #include "kamiyo/limit/limiter_shared.h"
 #include "kamiyo/observe/access_log.h"
+#include "kamiyo/observe/denials.h"
 #include "kamiyo/observe/metrics.h"
 #include "kamiyo/proxy/proxy.h"
 #include "kamiyo/redis/redis_client.h"
@@ -46,6 +47,7 @@ struct worker {
     struct limiter *limiter;
     struct identity_chain *identity;
     struct doctor *doctor;
+    struct denials *denials;
     struct upstream_pool *upstreams;
     struct proxy *proxy;
     struct worker_door doors[MAX_LISTENERS];
@@ -132,6 +134,7 @@ static void make_proxy(struct worker *worker)
         .metrics = metrics_shard(shared->metrics, worker->index),
         .access_log =
             shared->access_log != NULL ? access_log_shard(shared->access_log, worker->index) : NULL,
+        .denials = worker->denials,
         .doctor = worker->doctor,
         .connection_limit = &shared->connections,
     };
@@ -184,6 +187,7 @@ struct worker *worker_create(size_t index,
     worker->identity = identity_chain_create(snapshot->identity,
                                              redis_key_source_as_source(worker->keys), &budget);
     worker->doctor = doctor_create(&shared->doctor);
+    worker->denials = denials_create();
     worker->upstreams =
         upstream_pool_create(worker->loop, shared->resolver, &config->upstream, metrics, error);
     if (worker->upstreams == NULL)
@@ -366,6 +370,7 @@ void worker_destroy(struct worker **worker_in)
     }
     proxy_destroy(&worker->proxy);
     doctor_destroy(&worker->doctor);
+    denials_destroy(&worker->denials);
     if (worker->identity != NULL)
         identity_chain_destroy(&worker->identity);
     if (worker->upstreams != NULL)

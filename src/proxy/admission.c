@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kamiyo/identity/doctor.h"
+#include "kamiyo/observe/denials.h"
 #include "kamiyo/observe/metrics.h"
 
 #include "proxy/proxy_internal.h"
@@ -50,6 +51,26 @@ static void count_as(const struct exchange *exchange, struct slice mode, struct 
                                window);
 }
 
+/* Who is refused, and by which window; a failure of the store is no refusal of anybody. */
+static void count_denial(const struct exchange *exchange, struct slice window)
+{
+    struct denials *denials = exchange->proxy->parts.denials;
+    const struct lane *lane = exchange_lane(exchange);
+    int64_t now_us = loop_now(exchange->proxy->loop)->monotonic_us;
+    if (LIKELY(lane != NULL) &&
+        LIKELY(denials_recount(denials, key_of(exchange), lane, window.data, now_us)))
+        return;
+    const struct denial denial = {
+        .key = key_of(exchange),
+        .tier = exchange->tier->name,
+        .route = lane_route_name(exchange->route),
+        .window = window,
+        .lane = lane,
+        .window_id = window.data,
+    };
+    denials_count(denials, &denial, now_us);
+}
+
 static void count_decision(const struct exchange *exchange)
 {
     const struct limit_decision *decision = &exchange->decision;
@@ -57,12 +78,16 @@ static void count_decision(const struct exchange *exchange)
     if (decision->outcome == LIMIT_DENIED && decision->binding < exchange->policy->window_count)
         window = slice_of(exchange->policy->windows[decision->binding].name);
     count_as(exchange, limit_mode_names[decision->mode], window);
+    if (decision->outcome == LIMIT_DENIED && exchange->verdict == LANE_DENIED)
+        count_denial(exchange, window);
 }
 
 /* A decision that no bucket made: no mode, and a window only where one of our own refuses. */
 static void count_without_bucket(const struct exchange *exchange, struct slice window)
 {
     count_as(exchange, SLICE(""), window);
+    if (exchange->verdict == LANE_DENIED)
+        count_denial(exchange, window);
 }
 
 static void apply_decision(struct exchange *exchange)

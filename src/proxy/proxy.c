@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kamiyo/observe/access_log.h"
+#include "kamiyo/observe/denials.h"
 
 #include "proxy/proxy_internal.h"
 
@@ -102,6 +103,7 @@ void proxy_configure(struct proxy *proxy,
 {
     struct client *client;
     lane_table_clear(&proxy->lanes);
+    denials_forget_names(proxy->parts.denials);
     route_lease_unref(&proxy->routes);
     proxy->routes = route_lease_create(routes);
     apply_settings(proxy, settings);

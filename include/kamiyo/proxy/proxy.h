@@ -20,6 +20,7 @@ struct access_log_shard;
 struct doctor;
 struct identity_chain;
 struct concurrency;
+struct denials;
 struct limiter;
 struct loop;
 struct metrics_shard;
@@ -46,6 +47,7 @@ struct proxy_parts {
     struct upstream_pool *upstreams;
     struct metrics_shard *metrics;
     struct access_log_shard *access_log;
+    struct denials *denials;
     struct doctor *doctor;                   /* may be NULL */
     struct listener_limit *connection_limit; /* may be NULL */
 };
