@@ -43,6 +43,8 @@ void admin_connection_close(struct admin_connection *connection)
     connection->is_closed = true;
     if (connection->call != NULL)
         admin->source.cancel(admin->source.arg, &connection->call);
+    if (connection->survey_call != NULL)
+        admin->source.survey_cancel(admin->source.arg, &connection->survey_call);
     loop_timer_stop(&connection->timer);
     stream_close(&connection->stream);
     TAILQ_REMOVE(&admin->connections, connection, entry);
@@ -174,7 +176,7 @@ static void on_drained(struct stream *stream, void *arg)
     struct admin_connection *connection = arg;
 
     (void)stream;
-    if (!connection->is_answering || connection->call != NULL)
+    if (!connection->is_answering || connection->call != NULL || connection->survey_call != NULL)
         return;
     finish_answer(connection);
     process(connection);

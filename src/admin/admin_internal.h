@@ -59,13 +59,15 @@ struct admin_connection {
     char input[ADMIN_MAX_HEAD_BYTES + 1]; /* from the head's start */
     size_t input_length;
     size_t head_length;      /* of the request that is being answered: the input's first bytes */
-    struct admin_call *call; /* what the answer waits for */
+    struct admin_call *call; /* what the answer waits for: one of both */
+    struct admin_survey_call *survey_call;
     char key[ADMIN_MAX_TARGET_BYTES]; /* of the bucket it is about */
     size_t key_length;
-    int64_t deleted;   /* how many of its buckets were */
-    bool has_begun;    /* a byte of the next request has come */
-    bool is_answering; /* between a request and its answer's last byte */
-    bool is_closing;   /* answered for the last time; what still comes is dropped */
+    size_t client_limit; /* how many of the most limited are asked for */
+    int64_t deleted;     /* how many of its buckets were */
+    bool has_begun;      /* a byte of the next request has come */
+    bool is_answering;   /* between a request and its answer's last byte */
+    bool is_closing;     /* answered for the last time; what still comes is dropped */
     bool is_head;
     bool keep_alive;
     bool is_closed;
@@ -108,6 +110,10 @@ bool admin_query_decode(struct slice text, char *out, size_t capacity, size_t *l
 /* The raw value of a query parameter; data NULL = absent. */
 struct slice admin_query_find(const struct http_request_head *request, struct slice name);
 
+/* `"clients": [...]`, at most `max`; `"endpoints": [...]`: members of JSON objects. */
+void admin_top_put_clients(struct text *out, const struct admin_survey *survey, size_t max);
+void admin_top_put_endpoints(struct text *out, const struct admin_survey *survey);
+
 /* One for each row of the table in admin_routes.c. */
 void admin_page_serve(struct admin_connection *connection);
 void admin_status_serve_health(struct admin_connection *connection);
@@ -115,3 +121,4 @@ void admin_status_serve_ready(struct admin_connection *connection);
 void admin_status_serve_metrics(struct admin_connection *connection);
 void admin_status_serve(struct admin_connection *connection);
 void admin_buckets_serve(struct admin_connection *connection);
+void admin_top_serve(struct admin_connection *connection);

@@ -22,6 +22,7 @@ static const struct route {
     {"/readyz", METHOD_GET, true, admin_status_serve_ready},
     {"/metrics", METHOD_GET, false, admin_status_serve_metrics},
     {"/api/status", METHOD_GET, false, admin_status_serve},
+    {"/api/top", METHOD_GET, false, admin_top_serve},
     {"/api/buckets/", METHOD_GET | METHOD_DELETE, false, admin_buckets_serve},
 };
 

@@ -17,6 +17,7 @@
 #include "kamiyo/version.h"
 
 #include "app/admin_lookup.h"
+#include "app/admin_survey.h"
 #include "app/app_internal.h"
 
 static bool is_ready(void *arg)
@@ -157,6 +158,8 @@ bool gateway_open_admin(struct gateway *gateway)
         .look = admin_lookup_look,
         .reset = admin_lookup_reset,
         .cancel = admin_lookup_cancel,
+        .survey = admin_survey_start,
+        .survey_cancel = admin_survey_cancel,
     };
     bool is_fatal = false;
     if (!options->is_enabled)

@@ -233,6 +233,18 @@ struct limiter *worker_limiter(struct worker *worker)
     return worker->limiter;
 }
 
+size_t worker_list_denied(struct worker *worker, struct denials_client *clients, size_t max)
+{
+    return denials_top(worker->denials, loop_now(worker->loop)->monotonic_us, clients, max);
+}
+
+size_t
+worker_list_endpoints(struct worker *worker, struct upstream_endpoint_status *endpoints, size_t max)
+{
+    size_t count = upstream_pool_endpoints(worker->upstreams, endpoints, max);
+    return count < max ? count : max;
+}
+
 /* ---- commands, as records that travel to the worker's loop */
 
 struct listen_order {

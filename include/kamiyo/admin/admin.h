@@ -21,6 +21,7 @@
  * the loop's thread.
  */
 struct admin;
+struct denials_client;
 struct loop;
 struct metrics;
 struct metrics_gauges;
@@ -59,10 +60,32 @@ struct admin_buckets {
     size_t route_count;
 };
 
+/* An endpoint of the upstream, over all workers. */
+struct admin_endpoint {
+    char name[128]; /* "127.0.0.1:8000" or a path */
+    uint64_t workers_ejecting;
+    uint64_t connections;
+    uint64_t requests;
+    uint64_t failures;
+};
+
+/* What the workers know; borrowed only while it is handed over. */
+#define ADMIN_SURVEY_CLIENTS   100
+#define ADMIN_SURVEY_ENDPOINTS 32
+struct admin_survey {
+    const struct denials_client *clients; /* most refused first */
+    size_t client_count;
+    const struct admin_endpoint *endpoints;
+    size_t endpoint_count;
+};
+
 struct admin_call; /* the source's own record of something under way */
 typedef void admin_look_fn(void *arg, const struct admin_buckets *buckets);
 /* `deleted` = how many buckets, -1 = the store did not answer. */
 typedef void admin_reset_fn(void *arg, int64_t deleted);
+
+struct admin_survey_call; /* as admin_call, of a survey */
+typedef void admin_survey_fn(void *arg, const struct admin_survey *survey);
 
 /*
  * What the admin listener asks. All functions are called on its loop's thread and get `arg`;
@@ -96,6 +119,12 @@ struct admin_source {
                            void *done_arg,
                            struct admin_call **call);
     void (*cancel)(void *arg, struct admin_call **call);
+    /* Always answers later; survey_cancel is its x_cancel. */
+    void (*survey)(void *arg,
+                   admin_survey_fn *done,
+                   void *done_arg,
+                   struct admin_survey_call **call);
+    void (*survey_cancel)(void *arg, struct admin_survey_call **call);
 };
 
 /*

@@ -18,11 +18,13 @@
  */
 struct access_log;
 struct concurrency;
+struct denials_client;
 struct limit_shared;
 struct limiter;
 struct metrics;
 struct redis_shared;
 struct resolver;
+struct upstream_endpoint_status;
 struct worker;
 
 /* What the workers share; outlives them. */
@@ -63,3 +65,9 @@ void worker_post(struct worker *worker, loop_task_fn *run, void *arg);
 
 /* For use on the worker's own thread only. */
 struct limiter *worker_limiter(struct worker *worker);
+/* Who is refused most (denials_top), at most `max`; the number written. */
+size_t worker_list_denied(struct worker *worker, struct denials_client *clients, size_t max);
+/* The upstream's endpoints as this worker sees them, at most `max`; the number written. */
+size_t worker_list_endpoints(struct worker *worker,
+                             struct upstream_endpoint_status *endpoints,
+                             size_t max);

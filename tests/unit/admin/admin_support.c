@@ -88,6 +88,42 @@ static void cancel(void *arg, struct admin_call **call)
     *call = NULL;
 }
 
+void admin_support_end_survey(void)
+{
+    admin_survey_fn *done = fixture.survey_done;
+
+    fixture.survey_done = NULL;
+    if (done != NULL)
+        done(fixture.survey_arg, &fixture.survey);
+}
+
+static void run_survey(void *arg)
+{
+    (void)arg;
+    if (!fixture.holds_survey)
+        admin_support_end_survey();
+}
+
+static void
+survey(void *arg, admin_survey_fn *done, void *done_arg, struct admin_survey_call **call)
+{
+    struct fixture *self = arg;
+
+    assert_null(self->survey_done);
+    self->survey_done = done;
+    self->survey_arg = done_arg;
+    self->surveys++;
+    *call = (struct admin_survey_call *)(void *)self;
+    loop_post(self->loop, run_survey, self);
+}
+
+static void survey_cancel(void *arg, struct admin_survey_call **call)
+{
+    ((struct fixture *)arg)->survey_done = NULL;
+    ((struct fixture *)arg)->cancelled++;
+    *call = NULL;
+}
+
 static const struct admin_window windows[] = {
     {{"minute", 6}, 35, 40, 34, 2},
     {{"hour", 4}, 2083, 2083, 2000, 144},
@@ -106,7 +142,9 @@ void admin_support_start(struct loop *loop, const char *token)
                                   .write_status = write_status,
                                   .look = look,
                                   .reset = reset,
-                                  .cancel = cancel};
+                                  .cancel = cancel,
+                                  .survey = survey,
+                                  .survey_cancel = survey_cancel};
     char copy[64];
     int fd;
 

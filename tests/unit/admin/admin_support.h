@@ -31,6 +31,11 @@ struct fixture {
     admin_look_fn *look_done;
     admin_reset_fn *reset_done;
     void *done_arg;
+    struct admin_survey survey; /* what a survey answers, at the next turn or when it is not held */
+    admin_survey_fn *survey_done; /* NULL = none under way */
+    void *survey_arg;
+    bool holds_survey;
+    int surveys;
     char response[200000];
     size_t response_length;
     int client;
@@ -54,6 +59,8 @@ void admin_support_await_response(void);
 /* One request on a connection of its own ("GET /x", "Name: value\r\n"...); the status of its
  * answer. */
 int admin_support_ask(const char *line, const char *fields);
+/* Answer the survey that was held. */
+void admin_support_end_survey(void);
 /* Of the response that came. */
 const char *admin_support_body(void);
 void admin_support_assert_field(const char *line);
