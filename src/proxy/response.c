@@ -55,7 +55,19 @@ static void add_limit_fields(struct exchange *exchange,
     delivery->replaces_ratelimit_fields = exchange->is_limited && options->has_ratelimit;
 }
 
-/* cost_from: a whole number in a response field; anything else costs nothing. */
+/* A whole number; one of more digits than 64 bits hold is the largest that they do. */
+static bool parse_cost(struct slice text, uint64_t *cost)
+{
+    if (slice_parse_u64(text, cost))
+        return true;
+    for (size_t i = 0; i < text.length; i++)
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+    *cost = UINT64_MAX;
+    return text.length > 0;
+}
+
+/* cost_from: a whole number in a response field, up to max_cost; anything else costs nothing. */
 static void note_cost(struct exchange *exchange, const struct http_response_head *response)
 {
     uint64_t cost;
@@ -63,7 +75,7 @@ static void note_cost(struct exchange *exchange, const struct http_response_head
         return;
     const struct http_field *field =
         http_head_find_name(&response->head, exchange->route->cost_from);
-    if (field == NULL || !slice_parse_u64(field->value, &cost))
+    if (field == NULL || !parse_cost(field->value, &cost))
         return;
     int64_t max = exchange->route->max_cost;
     exchange->cost_after = cost > (uint64_t)max ? max : (int64_t)cost;
