@@ -84,17 +84,34 @@ static void finish(void *arg)
     done(done_arg, deleted);
 }
 
+/* How many buckets the step deleted, -1 = it failed. */
+static int64_t count_deleted(const struct reset_step *step, const struct redis_reply *reply)
+{
+    int64_t count;
+    struct slice text;
+
+    /* Something else under that key has no fields to count; DEL takes it all the same. */
+    if (step->is_length && redis_reply_is_error(reply, &text) &&
+        slice_starts_with(text, SLICE("WRONGTYPE")))
+        return 1;
+    if (!redis_reply_is_integer(reply, &count) || count < 0)
+        return -1;
+    if (step->is_silent)
+        return 0;
+    return step->is_length ? (count + FIELDS_A_WINDOW - 1) / FIELDS_A_WINDOW : count;
+}
+
 static void on_step(void *arg, const struct redis_result *result)
 {
     struct reset_step *step = arg;
     struct job *job = step->job;
-    int64_t count;
+    int64_t deleted = count_deleted(step, result->reply);
 
     step->command = NULL;
-    if (!redis_reply_is_integer(result->reply, &count) || count < 0)
+    if (deleted < 0)
         job->deleted = -1;
-    else if (job->deleted >= 0 && !step->is_silent)
-        job->deleted += step->is_length ? (count + FIELDS_A_WINDOW - 1) / FIELDS_A_WINDOW : count;
+    else if (job->deleted >= 0)
+        job->deleted += deleted;
     if (--job->pending == 0)
         finish(job);
 }

@@ -259,6 +259,17 @@ def test_a_reset_where_the_identity_was_never_seen(t):
     assert redis.keys() == ["ratelimit:user:other:minute"]
 
 
+@cases(LAYOUTS)
+def test_a_reset_takes_a_key_of_another_type_along(t, layout):
+    redis = t.redis()
+    gateway = started(t, redis, layout)
+    redis.command("SET", key_of(layout, "u", MINUTE), "no hash")
+    deleted = gateway.admin("/api/buckets/user:u", "DELETE")
+    assert deleted.status == 200 and json.loads(deleted.body)["deleted"] == 1, deleted
+    assert redis.keys() == []
+    assert ask(gateway, "u").one("x-ratelimit-remaining") == "9" and gateway.wait_access(1)[0]["mode"] == "redis"
+
+
 def test_what_was_not_charged_is_not_given_back(t):
     redis = t.redis()
     routes = [{"name": "lenient", "path": "/lenient", "shadow": True, "refund": [200], "cost_from": "X-Cost"}]
