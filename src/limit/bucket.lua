@@ -105,7 +105,7 @@ while units do
   if level < need then
     allowed = false
     -- Longer than the window: what no admission heals in time (below), this denial does.
-    if need - level > speed * period then
+    if need - level > speed * (period - (ahead and ahead[i] or 0)) then
       stuck = stuck or {}
       stuck[i] = true
     end

@@ -191,8 +191,14 @@ def test_a_key_without_a_ttl_is_healed(t, layout):
     redis = t.redis()
     gateway = started(t, redis, layout)
     life = 120 if layout == "window" else 7200
-    for user, tokens, status, healed in (("passes", "5", 200, True), ("waits", "0", 429, False), ("waits-long", "-200", 429, True)):
-        store(redis, layout, user, MINUTE, {"tokens": tokens, "last_refill": text_of(now_of(redis)), "capacity": "10"})
+    for user, tokens, ahead, status, healed in (
+        ("passes", "5", 0, 200, True),
+        ("waits", "0", 0, 429, False),
+        ("waits-long", "-200", 0, 429, True),
+        ("waits-for-the-clock", "-8", 59000, 429, True),  # neither part of the wait exceeds the window alone
+    ):
+        time_text = text_of(now_of(redis) + ahead)
+        store(redis, layout, user, MINUTE, {"tokens": tokens, "last_refill": time_text, "capacity": "10"})
         assert ask(gateway, user).status == status
         assert (int(redis.command("TTL", key_of(layout, user, MINUTE))) >= life) == healed, user
 
