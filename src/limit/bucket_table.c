@@ -191,6 +191,7 @@ bool bucket_table_peek(struct bucket_table *table,
                        const struct bucket_shape *shape,
                        int64_t cost,
                        int64_t now_ms,
+                       enum bucket_view view,
                        struct limit_decision *decision)
 {
     struct bucket buckets[LIMIT_MAX_WINDOWS];
@@ -202,7 +203,7 @@ bool bucket_table_peek(struct bucket_table *table,
     unlock_shard(shard);
     memcpy(after, buckets, sizeof(after));
     allowed = bucket_decide(after, &shape->policy, cost, now_ms, decision);
-    if (allowed) { /* what is there now, not after a charge that does not happen */
+    if (allowed && view == BUCKET_VIEW_PRESENT) {
         for (size_t i = 0; i < shape->policy.window_count; i++)
             bucket_refill(&buckets[i], &shape->policy.windows[i], now_ms);
         bucket_describe(buckets, &shape->policy, cost, now_ms, true, decision);

@@ -118,6 +118,17 @@ void concurrency_leave(struct concurrency *concurrency, struct slice key, struct
     pthread_mutex_unlock(&concurrency->lock);
 }
 
+size_t concurrency_count(struct concurrency *concurrency, struct slice key, struct slice route)
+{
+    char bytes[JOINED_SIZE];
+    size_t length = join(key, route, bytes);
+    pthread_mutex_lock(&concurrency->lock);
+    const struct entry *entry = *find(concurrency, bytes, length);
+    size_t count = entry != NULL ? (size_t)entry->count : 0;
+    pthread_mutex_unlock(&concurrency->lock);
+    return count;
+}
+
 size_t concurrency_total(struct concurrency *concurrency)
 {
     pthread_mutex_lock(&concurrency->lock);

@@ -32,6 +32,7 @@ struct limit_ask {
     const struct bucket_key *key; /* of query->key and query->route */
     struct bucket_shape *shape;   /* of query->policy, share 1 */
     int64_t now_ms;               /* loop_now_ms */
+    bool is_rehearsal;            /* of a peek: what a check would say, levels after its charge */
 };
 
 /* Takes the client's handler and starts it. Never NULL. */

@@ -223,7 +223,7 @@ void limiter_peek_local(struct limiter *limiter,
     struct limit_ask ask = ask_of(limiter, query, &key);
 
     (void)bucket_table_peek(limiter->shared->table, &key, ask.shape, query->cost, ask.now_ms,
-                            decision);
+                            BUCKET_VIEW_PRESENT, decision);
     decision->mode = LIMIT_MODE_MEMORY;
 }
 
@@ -242,6 +242,31 @@ enum progress limiter_peek(struct limiter *limiter,
         return PROGRESS_DONE;
     }
     ask = ask_of(limiter, query, &key);
+    return limiter_failover_peek(limiter->failover, &ask, decision, done, arg, call);
+}
+
+enum progress limiter_rehearse(struct limiter *limiter,
+                               const struct limit_query *query,
+                               struct limit_decision *decision,
+                               limiter_done_fn *done,
+                               void *arg,
+                               struct limiter_call **call)
+{
+    struct bucket_table *table = limiter->shared->table;
+    struct bucket_key key;
+    struct limit_ask ask = ask_of(limiter, query, &key);
+
+    ask.is_rehearsal = true;
+    if (limiter->failover == NULL) {
+        (void)bucket_table_peek(table, &key, ask.shape, query->cost, ask.now_ms,
+                                BUCKET_VIEW_CHARGED, decision);
+        decision->mode = LIMIT_MODE_MEMORY;
+        return PROGRESS_DONE;
+    }
+    if (bucket_table_is_denied(table, &key, ask.shape, query->cost, ask.now_ms, decision)) {
+        decision->mode = LIMIT_MODE_CACHED;
+        return PROGRESS_DONE;
+    }
     return limiter_failover_peek(limiter->failover, &ask, decision, done, arg, call);
 }
 

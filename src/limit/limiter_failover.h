@@ -41,6 +41,7 @@ struct limiter_call {
     struct redis_call *command; /* under way in Redis */
     bool is_held;               /* waits for the connection that is coming */
     struct loop_timer timer;
+    bool is_rehearsal; /* of a peek, as of struct limit_ask */
     bool was_resent;
     bool was_granted; /* by the table, after the deadline: Redis's books do not have it yet */
     bool was_refused; /* by the table, after the deadline */

@@ -72,14 +72,22 @@ static bool decide_locally(struct limiter_failover *failover,
     return false;
 }
 
+/* `ask` but for its time. */
 static void peek_locally(struct limiter_failover *failover,
-                         const struct bucket_key *key,
-                         struct bucket_shape *shape,
-                         int64_t cost,
+                         const struct limit_ask *ask,
                          struct limit_decision *decision)
 {
-    (void)bucket_table_peek(failover->shared->table, key, share_of(failover, shape, cost), cost,
-                            loop_now_ms(failover->loop), decision); /* its outcome says the same */
+    int64_t cost = ask->query->cost;
+
+    if (ask->is_rehearsal && ask->query->on_failure != LIMIT_ON_FAILURE_LOCAL) {
+        (void)decide_locally(failover, ask->key, ask->shape, cost, ask->query->on_failure,
+                             BUCKET_LEDGER_NONE, decision); /* touches no bucket either */
+        return;
+    }
+    (void)bucket_table_peek(failover->shared->table, ask->key, share_of(failover, ask->shape, cost),
+                            cost, loop_now_ms(failover->loop),
+                            ask->is_rehearsal ? BUCKET_VIEW_CHARGED : BUCKET_VIEW_PRESENT,
+                            decision); /* its outcome says the same */
     decision->mode = LIMIT_MODE_FALLBACK;
 }
 
@@ -114,6 +122,7 @@ static struct limiter_call *make_call(struct limiter_failover *failover,
     call->tokens = tokens;
     call->command = NULL;
     call->is_held = false;
+    call->is_rehearsal = ask->is_rehearsal;
     call->was_resent = false;
     call->was_granted = false;
     call->was_refused = false;
@@ -194,7 +203,10 @@ static void answer_locally(struct limiter_call *call, bool is_uncharged)
     if (call->done == NULL)
         return;
     if (call->action == BUCKET_SCRIPT_PEEK) {
-        peek_locally(failover, &key, call->shape, call->tokens, &decision);
+        const struct limit_query query = {.cost = call->tokens, .on_failure = call->on_failure};
+        const struct limit_ask ask = {&query, &key, call->shape, 0, call->is_rehearsal};
+
+        peek_locally(failover, &ask, &decision);
     } else {
         bool was_granted =
             decide_locally(failover, &key, call->shape, call->tokens, call->on_failure,
@@ -301,9 +313,10 @@ static void give_back(struct limiter_call *call)
     limiter_failover_adjust(failover, &ask, -call->tokens);
 }
 
-static void use_decision(struct limiter_call *call, const struct limiter_redis_answer *from)
+static void use_decision(struct limiter_call *call, struct limiter_redis_answer *from)
 {
     bool allowed = from->status == LIMITER_REDIS_ALLOWED;
+    const struct limit_policy *policy = &call->shape->policy;
     struct limit_decision decision;
 
     limiter_failover_count_success(call->failover,
@@ -313,8 +326,10 @@ static void use_decision(struct limiter_call *call, const struct limiter_redis_a
         owe(call);
     mirror(call, from);
     if (call->done != NULL) {
-        bucket_describe(from->buckets, &call->shape->policy, call->tokens, from->server_ms, allowed,
-                        &decision);
+        if (UNLIKELY(call->is_rehearsal && allowed)) /* the charge that did not happen */
+            for (size_t i = 0; i < policy->window_count; i++)
+                bucket_add(&from->buckets[i], &policy->windows[i], call->tokens);
+        bucket_describe(from->buckets, policy, call->tokens, from->server_ms, allowed, &decision);
         decision.mode = LIMIT_MODE_REDIS;
         answer(call, &decision);
     } else if (allowed && call->was_refused) {
@@ -508,7 +523,7 @@ enum progress limiter_failover_peek(struct limiter_failover *failover,
 {
     if (try_redis(failover, ask, BUCKET_SCRIPT_PEEK, done, arg, call))
         return PROGRESS_PENDING;
-    peek_locally(failover, ask->key, ask->shape, ask->query->cost, decision);
+    peek_locally(failover, ask, decision);
     return PROGRESS_DONE;
 }
 

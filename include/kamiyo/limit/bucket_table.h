@@ -70,12 +70,18 @@ bool bucket_table_take(struct bucket_table *table,
                        int64_t now_ms,
                        enum bucket_ledger ledger,
                        struct limit_decision *decision);
-/* What bucket_table_take would say, changing nothing. */
+/* Which levels a decision that charges nothing shows. */
+enum bucket_view {
+    BUCKET_VIEW_PRESENT, /* as they are */
+    BUCKET_VIEW_CHARGED, /* as the charge would leave them */
+};
+/* Whether bucket_table_take would allow, changing nothing. */
 bool bucket_table_peek(struct bucket_table *table,
                        const struct bucket_key *key,
                        const struct bucket_shape *shape,
                        int64_t cost,
                        int64_t now_ms,
+                       enum bucket_view view,
                        struct limit_decision *decision);
 /* The whole policy that the entry was last decided by; false when there is none. */
 bool bucket_table_policy(struct bucket_table *table,

@@ -24,5 +24,7 @@ bool concurrency_enter(struct concurrency *concurrency,
                        int max) MUST_CHECK;
 /* One that entered has ended. */
 void concurrency_leave(struct concurrency *concurrency, struct slice key, struct slice route);
+/* How many of (key, route) are in flight. */
+size_t concurrency_count(struct concurrency *concurrency, struct slice key, struct slice route);
 /* Requests counted now, for tests. */
 size_t concurrency_total(struct concurrency *concurrency);

@@ -97,10 +97,19 @@ enum progress limiter_peek(struct limiter *limiter,
                            void *arg,
                            struct limiter_call **call) MUST_CHECK;
 
+/* What limiter_check would decide now, with its fields and levels after the charge, charging
+ * nothing. Shape and times as limiter_check. */
+enum progress limiter_rehearse(struct limiter *limiter,
+                               const struct limit_query *query,
+                               struct limit_decision *decision,
+                               limiter_done_fn *done,
+                               void *arg,
+                               struct limiter_call **call) MUST_CHECK;
+
 /*
- * The same from the in-process table alone, Redis or not: budgets that each instance keeps for
- * itself (identity failures). Their keys must not be bucket keys: put a word and ':' of their own
- * before ("failures:ip:192.0.2.1"). Mode memory.
+ * Check and peek from the in-process table alone, Redis or not: budgets that each instance keeps
+ * for itself (identity failures). Their keys must not be bucket keys: put a word and ':' of their
+ * own before ("failures:ip:192.0.2.1"). Mode memory.
  */
 void limiter_check_local(struct limiter *limiter,
                          const struct limit_query *query,

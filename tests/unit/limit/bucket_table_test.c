@@ -210,7 +210,8 @@ static void test_the_ledger_is_collected_once(void **state)
     /* what Redis says lacks the ledger: it is taken off here */
     mirror = table_mirror(&f, &key, 10, 60);
     bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10);
-    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START + 10, &decision);
+    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START + 10, BUCKET_VIEW_PRESENT,
+                            &decision);
     assert_int_equal(decision.levels[0].remaining, 2);
     assert_int_equal(decision.levels[1].remaining, 52);
 

@@ -38,6 +38,8 @@ static void test_bound(void **state)
     assert_true(concurrency_enter(concurrency, KEY, ROUTE, 2));
     assert_false(concurrency_enter(concurrency, KEY, ROUTE, 2));
     assert_int_equal(concurrency_total(concurrency), 2); /* what was refused is not counted */
+    assert_int_equal(concurrency_count(concurrency, KEY, ROUTE), 2);
+    assert_int_equal(concurrency_count(concurrency, KEY, SLICE("other")), 0);
     concurrency_leave(concurrency, KEY, ROUTE);
     assert_true(concurrency_enter(concurrency, KEY, ROUTE, 2));
     assert_false(concurrency_enter(concurrency, KEY, ROUTE, 2));

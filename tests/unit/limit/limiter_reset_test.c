@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Looking at an identity's buckets and emptying them, with Redis and without. */
+/* Looking at an identity's buckets, rehearsing a decision and emptying them, with Redis and
+ * without. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -62,12 +63,82 @@ static void test_peek(void **state)
     store_teardown(&f);
 }
 
+static struct limit_decision rehearse(struct store_fixture *f, enum progress progress)
+{
+    struct store_answer answer = {.is_done = false};
+
+    assert_int_equal(limiter_rehearse(f->limiter, &f->query, &answer.decision, store_on_done,
+                                      &answer, &answer.call),
+                     progress);
+    if (progress == PROGRESS_PENDING)
+        STORE_UNTIL(f, answer.is_done);
+    return answer.decision;
+}
+
+static void test_rehearsal(void **state)
+{
+    struct store_fixture f;
+    struct limit_decision decision;
+
+    store_start_up(&f, state);
+    for (int i = 0; i < 3; i++) {
+        decision = rehearse(&f, PROGRESS_PENDING);
+        assert_int_equal(decision.outcome, LIMIT_ALLOWED);
+        assert_int_equal(decision.mode, LIMIT_MODE_REDIS);
+        assert_int_equal(decision.levels[0].remaining, STORE_BURST - 1);
+        assert_true(decision.levels[0].full_ms > 0);
+    }
+    assert_int_equal((int)f.spent, 0);
+    f.query.cost = STORE_BURST;
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    f.query.cost = 1;
+    decision = rehearse(&f, PROGRESS_PENDING);
+    assert_int_equal(decision.outcome, LIMIT_DENIED);
+    assert_true(decision.wait_ms > 0);
+    (void)store_expect(&f, LIMIT_DENIED, LIMIT_MODE_REDIS);
+    decision = rehearse(&f, PROGRESS_DONE); /* as the next check would be */
+    assert_int_equal(decision.outcome, LIMIT_DENIED);
+    assert_int_equal(decision.mode, LIMIT_MODE_CACHED);
+    store_teardown(&f);
+}
+
+/* While Redis is away the table says, or what the route says in its place; at a silence likewise.
+ */
+static void test_rehearsal_without_redis(void **state)
+{
+    struct store_fixture f;
+    struct limit_decision decision;
+    int64_t left;
+
+    store_start_up(&f, state);
+    STORE_ACTS(&f, STORE_SILENT);
+    decision = rehearse(&f, PROGRESS_PENDING);
+    assert_int_equal(decision.outcome, LIMIT_ALLOWED);
+    assert_int_equal(decision.mode, LIMIT_MODE_FALLBACK);
+    assert_int_equal(decision.levels[0].remaining, STORE_BURST - 1);
+    f.query.on_failure = LIMIT_ON_FAILURE_DENY;
+    assert_int_equal(rehearse(&f, PROGRESS_PENDING).outcome, LIMIT_STORE_FAILED);
+    f.query.on_failure = LIMIT_ON_FAILURE_LOCAL;
+    store_lose_redis(&f);
+    decision = rehearse(&f, PROGRESS_DONE);
+    assert_int_equal(decision.mode, LIMIT_MODE_FALLBACK);
+    left = decision.levels[0].remaining;
+    assert_int_equal(rehearse(&f, PROGRESS_DONE).levels[0].remaining, left);
+    store_expect_at_once(&f, LIMIT_ALLOWED, LIMIT_MODE_FALLBACK);
+    assert_int_equal(rehearse(&f, PROGRESS_DONE).levels[0].remaining, left - 1);
+    f.query.on_failure = LIMIT_ON_FAILURE_ALLOW;
+    assert_int_equal(rehearse(&f, PROGRESS_DONE).outcome, LIMIT_UNLIMITED);
+    store_teardown(&f);
+}
+
 int main(void)
 {
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, loop_fixture_setup, loop_fixture_teardown)
     const struct CMUnitTest tests[] = {
         LOOP_TEST(test_reset),
         LOOP_TEST(test_peek),
+        LOOP_TEST(test_rehearsal),
+        LOOP_TEST(test_rehearsal_without_redis),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,33 @@ static void test_charges_and_refunds_after_the_answer(void **state)
     teardown(&f);
 }
 
+static void test_rehearsal_says_what_a_check_would(void **state)
+{
+    struct fixture f;
+    struct limit_query query;
+    struct limit_decision said, decision;
+    struct limiter_call *call = NULL;
+
+    (void)state;
+    setup(&f);
+    query = query_of(&f, "user:123", 3);
+    for (int i = 0; i < 5; i++) {
+        for (int twice = 0; twice < 2; twice++)
+            assert_int_equal(limiter_rehearse(f.limiter, &query, &said, never, NULL, &call),
+                             PROGRESS_DONE);
+        decision = check(&f, &query);
+        assert_int_equal(said.outcome, i < 3 ? LIMIT_ALLOWED : LIMIT_DENIED);
+        assert_int_equal(said.outcome, decision.outcome);
+        assert_int_equal(said.mode, decision.mode);
+        assert_int_equal(said.binding, decision.binding);
+        assert_int_equal(said.wait_ms, decision.wait_ms);
+        assert_int_equal(said.window_count, 2);
+        assert_memory_equal(said.levels, decision.levels, 2 * sizeof(said.levels[0]));
+        pass_ms(&f, 777);
+    }
+    teardown(&f);
+}
+
 static void on_reset(void *arg, int64_t deleted)
 {
     *(int64_t *)arg = deleted;
@@ -242,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_admits_the_burst_then_denies_with_the_exact_wait),
         cmocka_unit_test(test_charges_and_refunds_after_the_answer),
+        cmocka_unit_test(test_rehearsal_says_what_a_check_would),
         cmocka_unit_test(test_reset_forgets_all_routes_and_answers_later),
         cmocka_unit_test(test_changed_limits_keep_what_was_spent),
         cmocka_unit_test(test_local_budgets),

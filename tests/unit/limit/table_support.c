@@ -58,7 +58,7 @@ int64_t table_remaining(struct table_fixture *f, const char *text, int64_t now_m
     struct limit_decision decision;
     struct bucket_key key = table_key(f, text);
 
-    (void)bucket_table_peek(f->table, &key, f->shape, 1, now_ms, &decision);
+    (void)bucket_table_peek(f->table, &key, f->shape, 1, now_ms, BUCKET_VIEW_PRESENT, &decision);
     return decision.levels[0].remaining;
 }
 
