@@ -66,6 +66,7 @@ struct attempt {
     bool has_skipped;       /* something was not looked at because the budget was spent */
     bool has_asked_in_vain; /* the source did not answer for an earlier key of this request */
     bool asks_nobody;       /* and will not be asked */
+    bool is_rehearsal;      /* changes nothing */
     int64_t now_ms;         /* monotonic, when the request came */
     int64_t wait_ms, limit; /* of the spent budget */
     uint8_t budget_key_length;
@@ -171,12 +172,23 @@ void identity_chain_destroy(struct identity_chain **handle)
     mem_free(chain);
 }
 
-static void set_user(struct identity *identity, struct slice user, struct slice tier)
+const char *const identity_method_names[IDENTITY_METHOD_COUNT] = {
+    [IDENTITY_BY_ADDRESS] = "address",
+    [IDENTITY_BY_HEADER] = "header",
+    [IDENTITY_BY_API_KEY] = "api_key",
+    [IDENTITY_BY_JWT] = "jwt",
+};
+
+static void set_user(struct identity *identity,
+                     enum identity_method method,
+                     struct slice user,
+                     struct slice tier)
 {
     memset(identity, 0, offsetof(struct identity, key));
     identity->has_spent_failures = false;
     identity->failures_wait_ms = identity->failures_limit = 0;
     identity->kind = IDENTITY_USER;
+    identity->method = method;
     memcpy(identity->key, "user:", 5);
     memcpy(identity->key + 5, user.data, user.length);
     identity->key_length = (uint8_t)(5 + user.length);
@@ -185,9 +197,10 @@ static void set_user(struct identity *identity, struct slice user, struct slice 
     identity->tier_length = (uint8_t)tier.length;
 }
 
-static void set_record(struct identity *identity, const struct key_record *record)
+static void
+set_record(struct identity *identity, enum identity_method method, const struct key_record *record)
 {
-    set_user(identity, (struct slice){record->user, record->user_length},
+    set_user(identity, method, (struct slice){record->user, record->user_length},
              (struct slice){record->tier, record->tier_length});
 }
 
@@ -195,6 +208,7 @@ static void set_record(struct identity *identity, const struct key_record *recor
 static void set_address(struct identity *identity, size_t key_length)
 {
     identity->kind = IDENTITY_ADDRESS;
+    identity->method = IDENTITY_BY_ADDRESS;
     identity->key_length = (uint8_t)key_length;
     identity->tier_length = 0;
     identity->has_spent_failures = false;
@@ -233,6 +247,8 @@ static void charge(const struct attempt *attempt, unsigned failures)
 {
     const struct identity_budget *budget = &attempt->chain->budget;
 
+    if (attempt->is_rehearsal)
+        return;
     for (; failures > 0 && budget->charge != NULL; failures--)
         budget->charge(budget->arg, budget_key(attempt));
 }
@@ -254,9 +270,9 @@ static bool decide_without_source(struct attempt *attempt, struct identity *iden
 
     attempt->has_asked_in_vain = true;
     if (known != NULL) {
-        if (!attempt->asks_nobody)
+        if (!attempt->asks_nobody && !attempt->is_rehearsal)
             known->expires_ms = attempt->now_ms + PAUSE_MS;
-        set_user(identity, known->user, known->tier);
+        set_user(identity, IDENTITY_BY_API_KEY, known->user, known->tier);
         return true;
     }
     if (credential_cache_find(chain->refused, digest) != NULL)
@@ -264,9 +280,8 @@ static bool decide_without_source(struct attempt *attempt, struct identity *iden
     return false;
 }
 
-/* What the source said about the key at `next`. True = verified. */
-static bool
-take_record(struct attempt *attempt, const struct key_record *record, struct identity *identity)
+/* The chain remembers what the source said about the key at `next`. */
+static void remember(const struct attempt *attempt, const struct key_record *record)
 {
     struct identity_chain *chain = attempt->chain;
     const uint8_t *digest = attempt->digests[attempt->next];
@@ -275,18 +290,31 @@ take_record(struct attempt *attempt, const struct key_record *record, struct ide
     if (record->outcome == KEY_SOURCE_UNAVAILABLE) {
         if (++chain->silences >= MAX_SILENCES)
             chain->pause_until_ms = attempt->now_ms + PAUSE_MS;
-        return decide_without_source(attempt, identity);
+        return;
     }
     chain->silences = 0;
     if (record->outcome == KEY_SOURCE_FOUND) {
         credential_cache_remove(chain->refused, digest);
         credential_cache_put(chain->found, digest, record, expires_ms);
-        set_record(identity, record);
+    } else {
+        credential_cache_remove(chain->found, digest);
+        credential_cache_put(chain->refused, digest, NULL, expires_ms);
+    }
+}
+
+/* What the source said about the key at `next`. True = verified. */
+static bool
+take_record(struct attempt *attempt, const struct key_record *record, struct identity *identity)
+{
+    if (!attempt->is_rehearsal)
+        remember(attempt, record);
+    if (record->outcome == KEY_SOURCE_UNAVAILABLE)
+        return decide_without_source(attempt, identity);
+    if (record->outcome == KEY_SOURCE_FOUND) {
+        set_record(identity, IDENTITY_BY_API_KEY, record);
         return true;
     }
-    credential_cache_remove(chain->found, digest);
-    credential_cache_put(chain->refused, digest, NULL, expires_ms);
-    note_refusal(attempt, digest);
+    note_refusal(attempt, attempt->digests[attempt->next]);
     return false;
 }
 
@@ -302,14 +330,15 @@ static bool decide_key_here(struct attempt *attempt, struct identity *identity, 
     if (index != API_KEY_ABSENT) {
         if (!is_used(chain->used, index) && skips(attempt))
             return true;
-        set_used(chain->used, index);
-        set_record(identity, api_key_table_record(chain->config->keys, index));
+        if (!attempt->is_rehearsal)
+            set_used(chain->used, index);
+        set_record(identity, IDENTITY_BY_API_KEY, api_key_table_record(chain->config->keys, index));
         return *is_verified = true;
     }
     if (chain->source != NULL)
         known = credential_cache_find(chain->found, digest);
     if (known != NULL && attempt->now_ms < known->expires_ms) {
-        set_user(identity, known->user, known->tier);
+        set_user(identity, IDENTITY_BY_API_KEY, known->user, known->tier);
         return *is_verified = true;
     }
     if (known == NULL && skips(attempt)) /* one that was valid may be asked for again */
@@ -388,7 +417,7 @@ static bool try_tokens(struct attempt *attempt,
         digest_sha256(&chain->digest, credentials->tokens[i], digest);
         known = credential_cache_find(chain->tokens, digest);
         if (known != NULL && unix_ms < known->expires_ms) {
-            set_user(identity, known->user, known->tier);
+            set_user(identity, IDENTITY_BY_JWT, known->user, known->tier);
             return true;
         }
         if (skips(attempt))
@@ -397,9 +426,10 @@ static bool try_tokens(struct attempt *attempt,
         if (outcome == JWT_VALID) {
             int64_t latest_ms = unix_ms + MAX_TOKEN_MS;
 
-            credential_cache_put(chain->tokens, digest, &claims.owner,
-                                 claims.expires_ms < latest_ms ? claims.expires_ms : latest_ms);
-            set_record(identity, &claims.owner);
+            if (!attempt->is_rehearsal)
+                credential_cache_put(chain->tokens, digest, &claims.owner,
+                                     claims.expires_ms < latest_ms ? claims.expires_ms : latest_ms);
+            set_record(identity, IDENTITY_BY_JWT, &claims.owner);
             return true;
         }
         log_debug("Token refused: %s", jwt_outcome_name(outcome));
@@ -463,7 +493,7 @@ static bool find_front_end_user(const struct identity_config *config,
     key_source_fill_record(&record, values[0], values[1]);
     if (record.outcome != KEY_SOURCE_FOUND)
         return false;
-    set_record(identity, &record);
+    set_record(identity, IDENTITY_BY_HEADER, &record);
     return true;
 }
 
@@ -484,12 +514,14 @@ static void begin_attempt(struct identity_chain *chain,
     attempt->key_count = attempt->next = 0;
     attempt->has_skipped = attempt->has_asked_in_vain = false;
     attempt->asks_nobody = query->asks_nobody;
+    attempt->is_rehearsal = query->is_rehearsal;
     attempt->now_ms = query->now->monotonic_us / 1000;
     attempt->wait_ms = attempt->limit = 0;
     attempt->budget_key_length =
         (uint8_t)client_ip_format_key(&chain->config->prefixes, query->client, attempt->budget_key);
     if (credentials->key_count > 0 && !chain->config->has_keys) {
-        warn_without_keys(chain->config);
+        if (!query->is_rehearsal)
+            warn_without_keys(chain->config);
         return;
     }
     for (size_t i = 0; i < credentials->key_count; i++) {

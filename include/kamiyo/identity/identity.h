@@ -37,8 +37,19 @@ enum identity_kind {
     IDENTITY_ADDRESS
 };
 
+/* What the identity was found by; the words of contract section 2's `identity`. */
+enum identity_method {
+    IDENTITY_BY_ADDRESS,
+    IDENTITY_BY_HEADER, /* a trusted front-end's fields */
+    IDENTITY_BY_API_KEY,
+    IDENTITY_BY_JWT,
+    IDENTITY_METHOD_COUNT
+};
+extern const char *const identity_method_names[IDENTITY_METHOD_COUNT]; /* "address", "api_key" */
+
 struct identity {
     enum identity_kind kind;
+    enum identity_method method;
     uint8_t key_length;
     uint8_t tier_length;                /* 0 = the method named none */
     char key[IDENTITY_MAX_KEY_BYTES];   /* "user:123" or "ip:192.0.2.0/24"; not terminated */
@@ -105,6 +116,7 @@ struct identity_query {
     bool is_peer_trusted;
     bool
         asks_nobody; /* only what is known here counts: no limit applies, and no store is touched */
+    bool is_rehearsal; /* what would be said: no failure is charged, nothing is remembered */
     const struct clock_time *now;
 };
 

@@ -175,6 +175,7 @@ enum progress chain_resolve(struct chain_fixture *f, const char *const *lines)
     query = (struct identity_query){.request = &request.request,
                                     .client = &f->client,
                                     .is_peer_trusted = f->is_peer_trusted,
+                                    .is_rehearsal = f->is_rehearsal,
                                     .now = &f->now};
     memset(&f->identity, 0x55, sizeof(f->identity));
     return identity_resolve(f->chain, &query, &f->identity, on_done, f, &f->call);

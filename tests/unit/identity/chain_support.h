@@ -42,6 +42,7 @@ struct chain_fixture {
     struct clock_time now;
     struct addr client;
     bool is_peer_trusted;
+    bool is_rehearsal;
     struct identity identity; /* what came, now or later */
     unsigned done_count;
     struct identity_call *call;

@@ -319,6 +319,56 @@ static void test_spent(void **state)
     chain_tear_down(&f);
 }
 
+/* What would be said is said, and afterwards all is as before. */
+static void test_rehearsal(void **state)
+{
+    char *token = bearer("{\"sub\":\"t\",\"exp\":4000000000}", secret);
+    char *forged = bearer("{\"sub\":\"t\",\"exp\":4000000000}", "another");
+    struct chain_fixture f;
+
+    (void)state;
+    chain_set_up(&f);
+    chain_make(&f);
+    f.is_rehearsal = true;
+    chain_expect(&f, NULL, "ip:192.0.2.7", "", 0);
+    assert_int_equal(f.identity.method, IDENTITY_BY_ADDRESS);
+    chain_expect(&f, "X-API-Key: filed-key", "user:filed", "pro", 0);
+    assert_int_equal(f.identity.method, IDENTITY_BY_API_KEY);
+    chain_expect(&f, "X-API-Key: alice-key", "user:alice", "team", 0);
+    assert_int_equal(f.identity.method, IDENTITY_BY_API_KEY);
+    chain_expect(&f, token, "user:t", "", 0);
+    assert_int_equal(f.identity.method, IDENTITY_BY_JWT);
+    for (int i = 0; i < 3; i++) { /* no failure, and the source is asked each time */
+        chain_expect(&f, "X-API-Key: nobody", "ip:192.0.2.7", "", 0);
+        chain_expect(&f, forged, "ip:192.0.2.7", "", 0);
+    }
+    assert_int_equal(f.identity.method, IDENTITY_BY_ADDRESS);
+    assert_int_equal(f.source.asked, 4);
+    f.budget.left = 0; /* nothing of it is remembered */
+    chain_expect_spent(&f, "X-API-Key: filed-key");
+    chain_expect_spent(&f, "X-API-Key: alice-key");
+    chain_expect_spent(&f, token);
+    f.is_rehearsal = false;
+    chain_expect_spent(&f, "X-API-Key: filed-key");
+    chain_expect_spent(&f, "X-API-Key: alice-key");
+    chain_expect_spent(&f, token);
+    f.budget.left = 9;
+    chain_expect(&f, "X-API-Key: alice-key", "user:alice", "team", 0);
+    f.budget.left = 0;
+    f.is_rehearsal = true; /* and what the chain remembers counts here, too */
+    chain_expect(&f, "X-API-Key: alice-key", "user:alice", "team", 0);
+    f.source.is_away = true;
+    f.budget.left = 9;
+    for (int i = 0; i < 20; i++)
+        chain_expect(&f, "X-API-Key: bob-key", "ip:192.0.2.7", "", 0);
+    f.source.is_away = false; /* those silences opened no pause */
+    f.is_rehearsal = false;
+    chain_expect(&f, "X-API-Key: bob-key", "user:b%20ob", "", 0);
+    chain_tear_down(&f);
+    mem_free(token);
+    mem_free(forged);
+}
+
 static void test_pending(void **state)
 {
     const char *two[] = {"X-API-Key: nobody", "Authorization: Bearer bob-key", NULL};
@@ -517,14 +567,23 @@ static void test_flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),           cmocka_unit_test(test_long_key),
-        cmocka_unit_test(test_order),          cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_key_then_token), cmocka_unit_test(test_no_source),
-        cmocka_unit_test(test_cache),          cmocka_unit_test(test_away),
-        cmocka_unit_test(test_spent),          cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_front_end),
-        cmocka_unit_test(test_reload),         cmocka_unit_test(test_reload_while_pending),
-        cmocka_unit_test(test_bad_config),     cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_long_key),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_key_then_token),
+        cmocka_unit_test(test_no_source),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_away),
+        cmocka_unit_test(test_spent),
+        cmocka_unit_test(test_rehearsal),
+        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_front_end),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_reload_while_pending),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_flood),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
