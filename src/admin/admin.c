@@ -28,15 +28,22 @@ struct admin *admin_create(struct loop *loop,
     admin->source = *source;
     admin->limit.max = ADMIN_MAX_CONNECTIONS;
     TAILQ_INIT(&admin->connections);
+    admin_events_init(&admin->events, admin);
     admin_access_init(&admin->access, &at);
-    admin_access_set_token(&admin->access, options->token);
+    (void)admin_access_set_token(&admin->access, options->token); /* the first one */
     admin->listener = listener_create(loop, fd, &admin->limit, on_accept, admin);
     return admin;
 }
 
 void admin_set_token(struct admin *admin, const char *token)
 {
-    admin_access_set_token(&admin->access, token);
+    if (admin_access_set_token(&admin->access, token))
+        admin_events_end(admin, SLICE("token"));
+}
+
+void admin_end_events(struct admin *admin)
+{
+    admin_events_end(admin, SLICE("draining"));
 }
 
 void admin_destroy(struct admin **admin)

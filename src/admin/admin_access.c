@@ -59,14 +59,17 @@ void admin_access_clear(struct admin_access *access)
     mem_wipe(access->session, sizeof(access->session));
 }
 
-void admin_access_set_token(struct admin_access *access, const char *token)
+bool admin_access_set_token(struct admin_access *access, const char *token)
 {
-    if (access->token != NULL && token != NULL && strcmp(access->token, token) == 0)
-        return; /* who is signed in stays so */
+    const char *former = access->token != NULL ? access->token : "";
+
+    if (strcmp(former, token != NULL ? token : "") == 0)
+        return false; /* who is signed in stays so */
     admin_access_clear(access);
     if (token != NULL && token[0] != '\0')
         access->token = mem_copy_string(token);
     make_session(access->session);
+    return true;
 }
 
 /* Takes as long whatever the bytes are; only the length of what was given shows. */

@@ -5,8 +5,10 @@
  * ahead waits in the input buffer, which bounds it, until the answer is out.
  *
  *   reading head ──whole──► answering (now, or when the source's call is done)
- *        ▲                        │ written
- *        └──────keep-alive────────┘──────close──► closed ──end of turn──► freed
+ *        ▲                        │ written        │ /api/events
+ *        └──────keep-alive────────┘──────┐         ▼
+ *                                        │     streaming, until either side ends it
+ *                                        └──────► closed ──end of turn──► freed
  */
 #include <stdint.h>
 #include <string.h>
@@ -45,6 +47,10 @@ void admin_connection_close(struct admin_connection *connection)
         admin->source.cancel(admin->source.arg, &connection->call);
     if (connection->survey_call != NULL)
         admin->source.survey_cancel(admin->source.arg, &connection->survey_call);
+    if (connection->is_streaming) {
+        connection->is_streaming = false;
+        admin_events_leave(admin);
+    }
     loop_timer_stop(&connection->timer);
     stream_close(&connection->stream);
     TAILQ_REMOVE(&admin->connections, connection, entry);
@@ -139,7 +145,7 @@ static void on_readable(struct stream *stream, void *arg)
     }
     switch (stream_read(stream, connection->input + connection->input_length, room, &length)) {
     case STREAM_OK:
-        if (connection->is_closing)
+        if (connection->is_closing || connection->is_streaming)
             break;
         if (!connection->has_begun && !connection->is_answering)
             loop_timer_start(connection->admin->loop, &connection->timer, HEAD_TIMEOUT_MS);
@@ -176,7 +182,8 @@ static void on_drained(struct stream *stream, void *arg)
     struct admin_connection *connection = arg;
 
     (void)stream;
-    if (!connection->is_answering || connection->call != NULL || connection->survey_call != NULL)
+    if (!connection->is_answering || connection->is_streaming || connection->call != NULL ||
+        connection->survey_call != NULL)
         return;
     finish_answer(connection);
     process(connection);
@@ -244,6 +251,57 @@ void admin_connection_answer(struct admin_connection *connection, const struct a
         admin_connection_close(connection);
         break;
     }
+}
+
+bool admin_connection_begin_stream(struct admin_connection *connection,
+                                   int kernel_bytes,
+                                   struct slice first)
+{
+    char memory[512];
+    char date[TEXT_HTTP_DATE_SIZE];
+    struct text head;
+    struct iovec part;
+
+    /* Without a length or chunks: its end is the connection's. */
+    connection->keep_alive = false;
+    text_format_http_date(loop_wall_ms(connection->admin->loop) / 1000, date);
+    text_init(&head, memory, sizeof(memory));
+    text_append(&head, SLICE("HTTP/1.1 200 OK\r\nDate: "));
+    text_append(&head, slice_of(date));
+    text_append(&head, SLICE("\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+                             "X-Content-Type-Options: nosniff\r\nX-Accel-Buffering: no\r\n"));
+    http_writer_connection(&head, connection->request.head.minor_version, false);
+    text_append(&head, SLICE("\r\n"));
+    if (!connection->is_head)
+        text_append(&head, first);
+    part = (struct iovec){memory, head.length};
+    switch (stream_write(&connection->stream, &part, 1)) {
+    case STREAM_OK:
+    case STREAM_AGAIN:
+        break;
+    case STREAM_END:
+    case STREAM_FAILED:
+        admin_connection_close(connection);
+        return false;
+    }
+    if (connection->is_head) {
+        finish_answer(connection);
+        return false;
+    }
+    loop_timer_stop(&connection->timer);
+    stream_limit_unsent(&connection->stream, kernel_bytes);
+    connection->is_streaming = true;
+    return true;
+}
+
+void admin_connection_end_stream(struct admin_connection *connection)
+{
+    if (connection->is_closed)
+        return;
+    connection->is_streaming = false;
+    admin_events_leave(connection->admin);
+    loop_timer_start(connection->admin->loop, &connection->timer, ANSWER_TIMEOUT_MS);
+    finish_answer(connection);
 }
 
 /* "not_found" for 404: the reason phrase, as the contract writes errors. */

@@ -10,6 +10,8 @@
 #include "kamiyo/net/listener.h"
 #include "kamiyo/net/stream.h"
 
+#include "admin/admin_sample.h"
+
 /*
  * The room's shared structs: the server (admin.c), its connections
  * (admin_connection.c), who may ask (admin_access.c), how a request is read
@@ -27,7 +29,8 @@ struct admin_access {
 };
 
 void admin_access_init(struct admin_access *access, const struct addr_endpoint *listen);
-void admin_access_set_token(struct admin_access *access, const char *token);
+/* Whether it is another than before. */
+bool admin_access_set_token(struct admin_access *access, const char *token);
 void admin_access_clear(struct admin_access *access);
 /* Host against DNS rebinding, a foreign Origin against cross-site deletes. */
 bool admin_access_is_own_host(const struct admin_access *access,
@@ -37,12 +40,23 @@ bool admin_access_is_known(const struct admin_access *access,
                            const struct http_request_head *request);
 bool admin_access_is_token(const struct admin_access *access, struct slice given);
 
+/* What those who watch /api/events share. */
+#define ADMIN_EVENTS_SAMPLES 11 /* ten seconds */
+struct admin_events {
+    struct loop_timer timer; /* runs while there are streams */
+    struct admin_survey_call *survey_call;
+    size_t stream_count;
+    size_t sample_count; /* taken since the first stream; the last ADMIN_EVENTS_SAMPLES are kept */
+    struct admin_sample samples[ADMIN_EVENTS_SAMPLES];
+};
+
 struct admin {
     struct loop *loop;
     struct listener *listener;
     struct listener_limit limit;
     struct admin_source source;
     struct admin_access access;
+    struct admin_events events;
     TAILQ_HEAD(admin_connections, admin_connection) connections;
 };
 
@@ -67,6 +81,7 @@ struct admin_connection {
     int64_t deleted;     /* how many of its buckets were */
     bool has_begun;      /* a byte of the next request has come */
     bool is_answering;   /* between a request and its answer's last byte */
+    bool is_streaming;   /* counted in events.stream_count; its answer has no end of its own */
     bool is_closing;     /* answered for the last time; what still comes is dropped */
     bool is_head;
     bool keep_alive;
@@ -98,6 +113,17 @@ void admin_connection_answer_json(struct admin_connection *connection,
                                   admin_body_fn *write,
                                   const void *arg);
 
+/*
+ * A head for events and `first`, in place of an answer; the caller writes what follows to the
+ * stream, of which the kernel holds some `kernel_bytes`. False: only the head was asked for, or the
+ * connection is gone.
+ */
+bool admin_connection_begin_stream(struct admin_connection *connection,
+                                   int kernel_bytes,
+                                   struct slice first);
+/* What was written leaves, then the connection ends. */
+void admin_connection_end_stream(struct admin_connection *connection);
+
 /* After an answer that came later than its request: on to what has come meanwhile. */
 void admin_connection_proceed(struct admin_connection *connection);
 
@@ -114,11 +140,18 @@ struct slice admin_query_find(const struct http_request_head *request, struct sl
 void admin_top_put_clients(struct text *out, const struct admin_survey *survey, size_t max);
 void admin_top_put_endpoints(struct text *out, const struct admin_survey *survey);
 
+void admin_events_init(struct admin_events *events, struct admin *admin);
+/* A stream has ended; what only streams need ends with the last. */
+void admin_events_leave(struct admin *admin);
+/* All streams end, with an event that says why, in one word. */
+void admin_events_end(struct admin *admin, struct slice reason);
+
 /* One for each row of the table in admin_routes.c. */
 void admin_page_serve(struct admin_connection *connection);
 void admin_status_serve_health(struct admin_connection *connection);
 void admin_status_serve_ready(struct admin_connection *connection);
 void admin_status_serve_metrics(struct admin_connection *connection);
 void admin_status_serve(struct admin_connection *connection);
+void admin_events_serve(struct admin_connection *connection);
 void admin_buckets_serve(struct admin_connection *connection);
 void admin_top_serve(struct admin_connection *connection);

@@ -17,6 +17,7 @@
 
 #include <event2/event.h>
 
+#include "kamiyo/admin/admin.h"
 #include "kamiyo/app/banner.h"
 #include "kamiyo/app/cpu_count.h"
 #include "kamiyo/base/log.h"
@@ -280,6 +281,8 @@ static void begin_drain(struct gateway *gateway)
     }
     gateway->state = GATEWAY_DRAINING;
     log_info("Draining: finishing requests in flight");
+    if (gateway->admin != NULL)
+        admin_end_events(gateway->admin);
     gateway->draining_workers = gateway->worker_count;
     for (size_t i = 0; i < gateway->worker_count; i++)
         worker_drain(gateway->workers[i], gateway->loop, on_worker_drained, gateway);

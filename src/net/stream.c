@@ -509,6 +509,12 @@ enum stream_result stream_write(struct stream *stream, const struct iovec *parts
     return STREAM_AGAIN;
 }
 
+void stream_limit_unsent(struct stream *stream, int bytes)
+{
+    /* Where the kernel refuses, it keeps its own bound. */
+    (void)setsockopt(stream->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 size_t stream_pending(const struct stream *stream)
 {
     return stream->output != NULL ? stream->output->length : 0;

@@ -27,6 +27,8 @@ struct metrics;
 struct metrics_gauges;
 
 #define ADMIN_MAX_CONNECTIONS 64
+/* Of them, those that watch /api/events. */
+#define ADMIN_MAX_STREAMS 16
 /* Longest request head, and longest target in it. */
 #define ADMIN_MAX_HEAD_BYTES   8192
 #define ADMIN_MAX_TARGET_BYTES 2048
@@ -137,6 +139,9 @@ struct admin *admin_create(struct loop *loop,
                            const struct admin_source *source) MUST_CHECK;
 /* Close the listener and every connection at once, cancel what is pending. */
 void admin_destroy(struct admin **admin);
-/* The token after a reload ("" = none is asked for); with a new one browsers sign in again. Call
- * from the loop's thread. */
+/* Whoever watches /api/events is told that it ends, and it ends: before a drain, which it would
+ * outlast. */
+void admin_end_events(struct admin *admin);
+/* The token after a reload ("" = none is asked for); with a new one browsers sign in again, and
+ * streams end. Call from the loop's thread. */
 void admin_set_token(struct admin *admin, const char *token);

@@ -129,6 +129,9 @@ stream_read(struct stream *stream, char *buffer, size_t capacity, size_t *length
  */
 enum stream_result
 stream_write(struct stream *stream, const struct iovec *parts, int count) MUST_CHECK;
+/* Bound what the kernel holds of what the peer has not taken, to some `bytes`: so that one who
+ * reads nothing shows soon in what is pending. */
+void stream_limit_unsent(struct stream *stream, int bytes);
 size_t stream_pending(const struct stream *stream);
 /* Stop and go on reading. */
 void stream_pause(struct stream *stream);
