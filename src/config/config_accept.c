@@ -89,14 +89,14 @@ bool config_accept_token_or_empty(struct slice text)
     return is_visible(text) && text.length <= 1024;
 }
 
-bool config_accept_host(struct slice text)
+static bool is_host(struct slice text)
 {
     return is_word(text, 253, "._-") && text.data[0] != '.' && text.data[0] != '-';
 }
 
 bool config_accept_host_or_empty(struct slice text)
 {
-    return text.length == 0 || config_accept_host(text);
+    return text.length == 0 || is_host(text);
 }
 
 bool config_accept_route_host(struct slice text)

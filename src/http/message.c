@@ -77,11 +77,6 @@ const struct field_name http_field_names[HTTP_FIELD_COUNT] = {
 };
 #undef NAME
 
-struct slice http_field_name(enum http_field_id id)
-{
-    return (struct slice){http_field_names[id].text, http_field_names[id].length};
-}
-
 bool http_bytes_are(struct slice bytes, enum http_byte_class class)
 {
     uint8_t common = (uint8_t) class;

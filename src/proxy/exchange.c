@@ -342,11 +342,6 @@ bool exchange_is_blocked(const struct exchange *exchange)
     return exchange->upstream != NULL && stream_pending(&exchange->upstream->stream) > 0;
 }
 
-bool exchange_awaits_body(const struct exchange *exchange)
-{
-    return !exchange->request_body.is_complete;
-}
-
 void exchange_release_upstream(struct exchange *exchange, enum upstream_release release)
 {
     loop_timer_stop(&exchange->timer);

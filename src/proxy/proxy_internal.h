@@ -264,7 +264,6 @@ void exchange_on_client_drained(struct exchange *exchange);
 void exchange_on_body_timeout(struct exchange *exchange);
 /* Whether reading more from the client would only pile up. */
 bool exchange_is_blocked(const struct exchange *exchange);
-bool exchange_awaits_body(const struct exchange *exchange);
 /* Count, log, give everything back, and tell the client. */
 void exchange_finish(struct exchange *exchange, enum client_fate fate, const char *reason);
 /* The upstream failed before any byte of an answer: once more, or answer `kind`. */

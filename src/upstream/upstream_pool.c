@@ -415,13 +415,6 @@ struct slice upstream_pool_host(const struct upstream_pool *pool)
     return upstream_authority(pool->upstream);
 }
 
-void upstream_pool_status(const struct upstream_pool *pool, struct upstream_pool_status *status)
-{
-    status->idle_count = pool->idle_count;
-    status->active_count = pool->open_count - pool->idle_count;
-    status->queued_count = pool->queued_count;
-}
-
 size_t upstream_pool_endpoints(const struct upstream_pool *pool,
                                struct upstream_endpoint_status *endpoints,
                                size_t capacity)

@@ -13,8 +13,7 @@ bool config_accept_method(struct slice text);         /* a token in capitals */
 bool config_accept_key_prefix(struct slice text);     /* of a key in Redis */
 bool config_accept_claim(struct slice text);          /* not empty, at most 128 bytes */
 bool config_accept_token_or_empty(struct slice text); /* printable ASCII without spaces */
-bool config_accept_host(struct slice text); /* a name or an IPv4 address, without a port */
-bool config_accept_host_or_empty(struct slice text);
+bool config_accept_host_or_empty(struct slice text);  /* a name or an IPv4 address, no port */
 bool config_accept_route_host(struct slice text);   /* a host, with or without a port, [ipv6] too */
 bool config_accept_health_path(struct slice text);  /* begins with "/", or empty */
 bool config_accept_url_or_empty(struct slice text); /* http:// or https:// without spaces */

@@ -111,7 +111,7 @@ struct http_request_head {
     enum http_target_form form;
     struct slice path; /* target without authority and query: what routes match; "*" for asterisk */
     struct slice path_query;  /* path and query, byte for byte; of an absolute "http://host?x" it is
-                                 "?x", and the  writer puts the missing "/" before */
+                                 "?x", and the writer puts the missing "/" before */
     struct slice host;        /* Host, or the absolute target's authority; empty only in HTTP/1.0 */
     bool expects_continue;    /* Expect: 100-continue, HTTP/1.1 */
     bool has_bad_expectation; /* any other expectation: 417 */
@@ -135,8 +135,6 @@ const struct http_field *http_head_next(const struct http_head *head,
 const struct http_field *http_head_find_name(const struct http_head *head, struct slice name);
 /* The kind of a field name, letters without case. */
 enum http_field_id http_field_id_of(struct slice name);
-/* "X-Forwarded-For"; "" for HTTP_FIELD_OTHER. */
-struct slice http_field_name(enum http_field_id id);
 /* RFC 9110 5.6.2: one or more tchar. */
 bool http_is_token(struct slice text);
 /* Whether a comma-separated list names `token`, letters without case. */

@@ -59,8 +59,10 @@ typedef void upstream_pool_done_fn(void *arg,
                                    enum upstream_outcome outcome,
                                    struct upstream_connection *connection);
 
-/* What is copied or kept of the options is the pool's business: `options` is borrowed during the
- * call. */
+/*
+ * `options` is borrowed during the call; loop, resolver and metrics (NULL = none) must outlive the
+ * pool. NULL and *error for a bad URL or bad TLS files. All calls are for the loop's thread.
+ */
 struct upstream_pool *upstream_pool_create(struct loop *loop,
                                            struct resolver *resolver,
                                            const struct upstream_options *options,
@@ -103,13 +105,7 @@ void upstream_pool_report(struct upstream_connection *connection, bool is_ok);
 /* Host for requests that have none: "localhost" for unix paths. Of the pool's memory. */
 struct slice upstream_pool_host(const struct upstream_pool *pool);
 
-/* For /api/status and metrics. */
-struct upstream_pool_status {
-    size_t idle_count;
-    size_t active_count; /* lent, or being connected */
-    size_t queued_count;
-};
-void upstream_pool_status(const struct upstream_pool *pool, struct upstream_pool_status *status);
+/* An endpoint as this worker's pool sees it; the counts are since it was first resolved. */
 struct upstream_endpoint_status {
     char name[128]; /* "127.0.0.1:8000" or the unix path */
     bool is_ejected;

@@ -120,6 +120,34 @@ static void test_quota(void **state)
     assert_false(has(&written, "Connection:"));
 }
 
+/* Rounded up to seconds, never 0; the body has the milliseconds. */
+static void test_retry_after(void **state)
+{
+    static const struct {
+        int64_t wait_ms;
+        const char *field, *member;
+    } rows[] = {
+        {0, "\r\nRetry-After: 1\r\n", "\"retry_after_seconds\": 1, \"retry_after_ms\": 1,"},
+        {1, "\r\nRetry-After: 1\r\n", "\"retry_after_seconds\": 1, \"retry_after_ms\": 1,"},
+        {999, "\r\nRetry-After: 1\r\n", "\"retry_after_seconds\": 1, \"retry_after_ms\": 999,"},
+        {1000, "\r\nRetry-After: 1\r\n", "\"retry_after_seconds\": 1, \"retry_after_ms\": 1000,"},
+        {1001, "\r\nRetry-After: 2\r\n", "\"retry_after_seconds\": 2, \"retry_after_ms\": 1001,"},
+        {30001, "\r\nRetry-After: 31\r\n",
+         "\"retry_after_seconds\": 31, \"retry_after_ms\": 30001,"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct reply reply = quota;
+        struct written written;
+
+        reply.wait_ms = rows[i].wait_ms;
+        write_reply(&reply, &written);
+        assert_true(has(&written, rows[i].field));
+        assert_non_null(strstr(written.body, rows[i].member));
+    }
+}
+
 static void test_problem(void **state)
 {
     (void)state;
@@ -275,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_kind),
         cmocka_unit_test(test_quota),
+        cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_problem),
         cmocka_unit_test(test_head_close_and_cors),
         cmocka_unit_test(test_hostile_text_is_escaped),

@@ -44,20 +44,20 @@ static void scene_clear(struct scene *scene)
     upstream_support_server_stop(&scene->tested);
 }
 
-static void status_of(struct scene *scene,
-                      const struct upstream_support_server *server,
-                      struct upstream_endpoint_status *found)
+/* Wait until so many probes in a row have failed; how many failed so far is known, so each step
+ * away from it is seen. */
+static const struct upstream_endpoint *
+wait_for_failures(struct scene *scene, const struct upstream_support_server *server, int count)
 {
-    struct upstream_endpoint_status all[4];
-    size_t count = upstream_pool_endpoints(scene->support.pool, all, COUNT_OF(all));
+    const struct upstream_endpoint *endpoint = upstream_support_endpoint(&scene->support, server);
+    int64_t end_ms = clock_monotonic_ms() + LOOP_FIXTURE_CAP_MS;
 
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(all[i].name, server->url + strlen("http://")) == 0) {
-            *found = all[i];
-            return;
-        }
+    while (endpoint->failures_in_row != count) {
+        if (clock_monotonic_ms() > end_ms)
+            fail_msg("%d failures in a row, not %d", endpoint->failures_in_row, count);
+        loop_run_for(scene->support.loop, 1);
     }
-    fail_msg("no endpoint %s", server->url);
+    return endpoint;
 }
 
 /* Wait for the probe of this round on `server`, and answer it. */
@@ -79,7 +79,6 @@ static void answer(struct scene *scene, struct upstream_support_server *server, 
         assert_int_equal(send(server->fds[index], text, strlen(text), 0), strlen(text));
     close(server->fds[index]);
     server->fds[index] = -1;
-    loop_run_for(scene->support.loop, 5);
 }
 
 static void start_round(struct scene *scene)
@@ -92,41 +91,38 @@ static void test_bad_answers_eject_and_good_ones_bring_back(void **state)
 {
     static const char *const bad[] = {"HTTP/1.1 500 Oops\r\n\r\n", NULL,
                                       "nonsense, and long enough", "HTTP"};
-    struct upstream_endpoint_status status;
+    const struct upstream_endpoint *endpoint;
     struct scene scene;
 
     scene_init(&scene, *state);
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+    for (int i = 0; i < (int)COUNT_OF(bad); i++) {
         start_round(&scene);
         answer(&scene, &scene.tested, bad[i]);
-        status_of(&scene, &scene.tested, &status);
-        assert_int_equal(status.failure_count, i + 1);
-        assert_int_equal(status.is_ejected, i >= 1);
+        endpoint = wait_for_failures(&scene, &scene.tested, i + 1);
+        assert_int_equal(upstream_endpoint_is_ejected(endpoint), i >= 1);
     }
     assert_non_null(strstr(scene.request, "GET /ping HTTP/1.1\r\nHost: 127.0.0.1:"));
     start_round(&scene);
     answer(&scene, &scene.tested, "HTTP/1.1 204 No Content\r\n\r\n");
-    status_of(&scene, &scene.tested, &status);
-    assert_false(status.is_ejected);
-    assert_int_equal(status.failure_count, COUNT_OF(bad));
+    endpoint = wait_for_failures(&scene, &scene.tested, 0);
+    assert_false(upstream_endpoint_is_ejected(endpoint));
     scene_clear(&scene);
 }
 
 static void test_silence_is_a_failure(void **state)
 {
-    struct upstream_endpoint_status status;
+    const struct upstream_endpoint *endpoint;
     struct scene scene;
 
     scene_init(&scene, *state);
+    endpoint = upstream_support_endpoint(&scene.support, &scene.tested);
     start_round(&scene);
     while (scene.tested.count == 0)
         loop_run_for(*state, 1);
     upstream_support_pass_ms(&scene.support, 4999);
-    status_of(&scene, &scene.tested, &status);
-    assert_int_equal(status.failure_count, 0);
+    assert_int_equal(endpoint->failures_in_row, 0);
     upstream_support_pass_ms(&scene.support, 1);
-    status_of(&scene, &scene.tested, &status);
-    assert_int_equal(status.failure_count, 1);
+    assert_int_equal(endpoint->failures_in_row, 1);
     scene_clear(&scene);
 }
 

@@ -102,7 +102,6 @@ static void test_drops_idle_connections_that_say_something(void **state)
 {
     for (int kind = 0; kind < 3; kind++) {
         const struct linger at_once = {.l_onoff = 1};
-        struct upstream_pool_status status;
         struct scene scene;
         int fd;
 
@@ -121,8 +120,7 @@ static void test_drops_idle_connections_that_say_something(void **state)
         close(fd);
         do {
             loop_run_for(*state, 1);
-            upstream_pool_status(scene.support.pool, &status);
-        } while (status.idle_count > 0);
+        } while (upstream_support_idle_count(&scene.support) > 0);
         upstream_support_borrow(&scene.support, &upstream_support_any, &scene.a,
                                 UPSTREAM_CONNECTED);
         assert_int_equal(scene.a.progress, PROGRESS_PENDING);

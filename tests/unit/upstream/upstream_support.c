@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "loop_fixture.h"
+#include "upstream/upstream_internal.h"
 
 const struct upstream_pool_query upstream_support_any = {.may_be_sent_twice = true};
 const struct upstream_pool_query upstream_support_once = {.may_be_sent_twice = false};
@@ -164,10 +165,29 @@ void upstream_support_expect_status(struct upstream_support *support,
                                     size_t active,
                                     size_t queued)
 {
-    struct upstream_pool_status status;
+    assert_int_equal(support->pool->idle_count, idle);
+    assert_int_equal(support->pool->open_count - support->pool->idle_count, active);
+    assert_int_equal(support->pool->queued_count, queued);
+}
 
-    upstream_pool_status(support->pool, &status);
-    assert_int_equal(status.idle_count, idle);
-    assert_int_equal(status.active_count, active);
-    assert_int_equal(status.queued_count, queued);
+size_t upstream_support_idle_count(const struct upstream_support *support)
+{
+    return support->pool->idle_count;
+}
+
+const struct upstream_endpoint *
+upstream_support_endpoint(const struct upstream_support *support,
+                          const struct upstream_support_server *server)
+{
+    const struct upstream_endpoint *endpoint;
+
+    TAILQ_FOREACH (endpoint, upstream_endpoints(support->pool->upstream), entry) {
+        char name[128];
+
+        (void)addr_endpoint_format(&endpoint->at, name); /* it is terminated */
+        if (strcmp(name, server->url + strlen("http://")) == 0)
+            return endpoint;
+    }
+    fail_msg("no endpoint %s", server->url);
+    return NULL;
 }

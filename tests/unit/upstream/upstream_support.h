@@ -7,6 +7,7 @@
 #include "kamiyo/net/listener.h"
 #include "kamiyo/net/loop.h"
 #include "kamiyo/net/resolver.h"
+#include "kamiyo/upstream/upstream.h"
 #include "kamiyo/upstream/upstream_pool.h"
 
 /* Servers, a pool and borrowers for tests of the upstream room, on one loop with a clock of the
@@ -72,3 +73,8 @@ void upstream_support_expect_status(struct upstream_support *support,
                                     size_t idle,
                                     size_t active,
                                     size_t queued);
+size_t upstream_support_idle_count(const struct upstream_support *support);
+/* The pool's endpoint at the server's address; there must be one. */
+const struct upstream_endpoint *
+upstream_support_endpoint(const struct upstream_support *support,
+                          const struct upstream_support_server *server);
