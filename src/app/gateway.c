@@ -292,6 +292,24 @@ static void begin_drain(struct gateway *gateway)
 
 /* ---- signals */
 
+/* After a rotation. A file that cannot be had again is told in the old one, which is kept. */
+static void reopen_logs(struct gateway *gateway)
+{
+    struct error error;
+    bool is_done = true;
+
+    if (!log_reopen(&error)) {
+        log_error("Not reopened: %s", error.text);
+        is_done = false;
+    }
+    if (!access_log_reopen(gateway->shared.access_log, &error)) {
+        log_error("Not reopened: %s", error.text);
+        is_done = false;
+    }
+    if (is_done)
+        log_info("Log files reopened");
+}
+
 static void on_signal(evutil_socket_t number, short events, void *arg)
 {
     struct gateway *gateway = arg;
@@ -305,9 +323,7 @@ static void on_signal(evutil_socket_t number, short events, void *arg)
         reload(gateway);
         break;
     case SIGUSR1:
-        log_reopen();
-        access_log_reopen(gateway->shared.access_log);
-        log_info("Log files reopened");
+        reopen_logs(gateway);
         break;
     default:
         break;

@@ -38,20 +38,21 @@ static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "ERROR",
 };
 
-static int open_file(const char *path)
+static int open_file(const char *path, struct error *error)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (fd < 0)
+        error_set(error, "cannot open log file \"%s\": %s", path, strerror(errno));
+    return fd;
 }
 
 bool log_open(const char *path, enum log_level level, enum log_format format, struct error *error)
 {
     int fd = STDERR_FILENO;
     if (path != NULL && path[0] != '\0') {
-        fd = open_file(path);
-        if (fd < 0) {
-            error_set(error, "cannot open log file \"%s\": %s", path, strerror(errno));
+        fd = open_file(path, error);
+        if (fd < 0)
             return false;
-        }
     }
     pthread_mutex_lock(&lock);
     if (log_fd != STDERR_FILENO)
@@ -65,15 +66,16 @@ bool log_open(const char *path, enum log_level level, enum log_format format, st
     return true;
 }
 
-void log_reopen(void)
+bool log_reopen(struct error *error)
 {
     pthread_mutex_lock(&lock);
-    int fd = log_path != NULL ? open_file(log_path) : -1;
-    if (fd >= 0) {
+    int fd = log_path != NULL ? open_file(log_path, error) : log_fd;
+    if (fd >= 0 && fd != log_fd) {
         close(log_fd);
         log_fd = fd;
     }
     pthread_mutex_unlock(&lock);
+    return fd >= 0;
 }
 
 bool log_enabled(enum log_level level)

@@ -324,11 +324,6 @@ struct access_log_shard *access_log_shard(struct access_log *log, size_t index)
     return &log->shards[index];
 }
 
-bool access_log_has_lines(const struct access_log_shard *shard)
-{
-    return shard->buffer->length > 0;
-}
-
 /* With the lock held; the writer is told once it is not: else it wakes to wait for the lock. */
 static void enqueue(struct access_log *log, struct buffer *buffer)
 {
@@ -407,15 +402,17 @@ static void switch_to(struct access_log *log, int fd)
     pthread_mutex_unlock(&log->lock);
 }
 
-void access_log_reopen(struct access_log *log)
+bool access_log_reopen(struct access_log *log, struct error *error)
 {
     int fd;
 
     if (log->path == NULL)
-        return;
-    fd = open_file(log->path, NULL);
-    if (fd >= 0)
-        switch_to(log, fd);
+        return true;
+    fd = open_file(log->path, error);
+    if (fd < 0)
+        return false;
+    switch_to(log, fd);
+    return true;
 }
 
 bool access_log_configure(struct access_log *log,

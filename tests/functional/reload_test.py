@@ -167,10 +167,25 @@ def test_usr1_reopens_the_access_log(t):
     moved = str(gateway.access_path) + ".1"
     os.rename(gateway.access_path, moved)
     gateway.process.signal(signal.SIGUSR1)
-    eventually(gateway.access_path.exists, "the log was not opened anew")
+    eventually(lambda: gateway.log_lines("INFO - Log files reopened"), "the log was not opened anew")
     gateway.get("/two")
     assert [record["path"] for record in gateway.wait_access(1)] == ["/two"]
     assert "/two" not in open(moved).read()
+
+
+def test_usr1_says_what_cannot_be_reopened_and_keeps_it(t):
+    gateway, upstream = t.pair()
+    gateway.get("/one")
+    gateway.wait_access(1)
+    moved = f"{gateway.access_path}.1"
+    os.rename(gateway.access_path, moved)
+    os.mkdir(gateway.access_path)  # nobody can write to it, not even root
+    gateway.process.signal(signal.SIGUSR1)
+    eventually(lambda: gateway.log_lines(f"ERROR - Not reopened: access log {gateway.access_path}: Is a directory"), "no word of it")
+    os.rmdir(gateway.access_path)
+    gateway.get("/two")
+    eventually(lambda: "/two" in open(moved).read(), "the old file was not kept")
+    assert not gateway.log_lines("Log files reopened")
 
 
 def test_many_reloads_leak_nothing(t):

@@ -35,8 +35,9 @@ enum log_format {
  */
 bool log_open(const char *path, enum log_level level, enum log_format format, struct error *error)
     MUST_CHECK;
-/* Open the file again under its name (after a rotation). Keeps the old one if that fails. */
-void log_reopen(void);
+/* Open the file again under its name (after a rotation). False and *error: the old one is kept. */
+bool log_reopen(struct error *error) MUST_CHECK;
+/* Whether a line of this level would be written: spares putting its arguments together. */
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 

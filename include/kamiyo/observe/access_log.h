@@ -51,24 +51,32 @@ struct access_record {
     bool is_denied;       /* always logged with `denied: always` */
 };
 
+/*
+ * Open the file, start the thread that writes to it, make a shard for each worker. Options are
+ * copied. NULL and *error when the file cannot be opened or no thread can be made.
+ */
 struct access_log *access_log_create(const struct access_log_options *options,
                                      size_t shard_count,
                                      struct error *error) MUST_CHECK;
 /* Writes what is gathered (waiting at most a second for a slow reader) and closes. */
 void access_log_destroy(struct access_log **log);
+/* The shard of a worker, valid as long as the log. */
 struct access_log_shard *access_log_shard(struct access_log *log, size_t index);
 /* Whether any line is wanted: if not, a record need not be put together. */
 bool access_log_is_enabled(const struct access_log_shard *shard);
-/* Owner's thread only. */
+/* Gather the record's line, if the options want it. A line for which there is no room is dropped
+ * and counted in `metrics`. Owner's thread only. */
 void access_log_write(struct access_log_shard *shard,
                       const struct access_record *record,
                       struct metrics_shard *metrics);
-/* Hand what is gathered to the writer; the owner calls it from a timer of 100 ms at most while
- * access_log_has_lines. */
+/* Hand what is gathered to the writer; the owner calls it from a timer, at most 100 ms after the
+ * first line written since the last time. Owner's thread only. */
 void access_log_flush(struct access_log_shard *shard);
-bool access_log_has_lines(const struct access_log_shard *shard);
-/* USR1 and reloads; from the control thread. */
-void access_log_reopen(struct access_log *log);
+/* Open the file again under its name (after a rotation). False and *error: the old one is kept.
+ * From the control thread. */
+bool access_log_reopen(struct access_log *log, struct error *error) MUST_CHECK;
+/* Other options after a reload, likewise. False and *error when their file cannot be opened:
+ * nothing changes. */
 bool access_log_configure(struct access_log *log,
                           const struct access_log_options *options,
                           struct error *error) MUST_CHECK;

@@ -159,7 +159,7 @@ static void test_reopen_after_rotation(void **state)
     log_info("one");
     assert_int_equal(rename(place->path, place->moved), 0);
     log_info("two");
-    log_reopen();
+    assert_true(log_reopen(NULL));
     log_info("three");
     contents(place, place->moved);
     assert_string_equal(without_times(place, ""), "0000-00-00T00:00:00.000Z INFO - one\n"
@@ -171,10 +171,12 @@ static void test_reopen_after_rotation(void **state)
 static void test_reopen_that_fails_keeps_the_file(void **state)
 {
     struct place *place = *state;
+    struct error error = {{0}};
     assert_true(log_open(place->path, LOG_LEVEL_INFO, LOG_FORMAT_TEXT, NULL));
     assert_int_equal(rename(place->path, place->moved), 0);
     assert_int_equal(mkdir(place->path, 0700), 0); /* nobody can write to it, not even root */
-    log_reopen();
+    assert_false(log_reopen(&error));
+    assert_non_null(strstr(error.text, ": Is a directory"));
     log_info("kept");
     assert_int_equal(rmdir(place->path), 0);
     contents(place, place->moved);
