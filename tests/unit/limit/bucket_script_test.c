@@ -18,24 +18,10 @@
 #include "kamiyo/limit/bucket_script.h"
 #include "kamiyo/limit/limit_policy.h"
 
+#include "random_support.h"
 #include "script_support.h"
 
-static uint64_t random_state;
-
-static int64_t random_below(int64_t bound)
-{
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (int64_t)((random_state >> 11) % (uint64_t)bound);
-}
-
-static int64_t random_scaled(int64_t most)
-{
-    int64_t bound = 1;
-
-    while (bound < most && random_below(4) != 0)
-        bound = bound > most / 10 ? most : bound * 10;
-    return 1 + random_below(bound);
-}
+static struct random_source source;
 
 static struct limit_policy random_policy(void)
 {
@@ -43,10 +29,11 @@ static struct limit_policy random_policy(void)
     struct limit_policy policy = {0};
     struct limit_window window;
 
-    while (policy.window_count == 0 || (policy.window_count < 5 && random_below(4) != 0))
-        if (limit_window_init(&window, random_scaled(1000000000000),
-                              random_below(2) == 0 ? 0 : random_scaled(1000000000000),
-                              periods[random_below(5)], NULL))
+    while (policy.window_count == 0 || (policy.window_count < 5 && random_below(&source, 4) != 0))
+        if (limit_window_init(&window, random_scaled(&source, 1000000000000),
+                              random_below(&source, 2) == 0 ? 0
+                                                            : random_scaled(&source, 1000000000000),
+                              periods[random_below(&source, COUNT_OF(periods))], NULL))
             (void)!limit_policy_add(&policy, &window, NULL);
     return policy;
 }
@@ -144,7 +131,7 @@ static void spell_otherwise(const struct twin *twin)
 
         if (!twin->is_known[i])
             continue;
-        switch (random_below(4)) {
+        switch (random_below(&source, 4)) {
         case 0:
             snprintf(text, sizeof(text), "%.16e",
                      (double)twin->buckets[i].level / (double)window->units_per_token);
@@ -263,50 +250,51 @@ static void step(struct twin *twin, enum bucket_script_action action, int64_t to
         twin->buckets[i] = ours[i];
     }
     check_life(twin, now_ms);
-    if (random_below(4) == 0)
+    if (random_below(&source, 4) == 0)
         check_spelling(twin);
 }
 
 static int64_t random_step(const struct limit_window *window)
 {
-    switch (random_below(8)) {
+    switch (random_below(&source, 8)) {
     case 0:
         return 0;
     case 1:
-        return -random_below(window->period_ms / 1000 + 2); /* ahead of Redis's clock */
+        return -random_amount(&source, window->period_ms / 1000 + 2); /* ahead of Redis's clock */
     case 2:
-        return random_below(window->refill_ms < 100000000000 ? window->refill_ms + 1
-                                                             : 100000000000);
+        return random_amount(&source, window->refill_ms < 100000000000 ? window->refill_ms + 1
+                                                                       : 100000000000);
     case 3:
-        return random_scaled(100000000000);
+        return random_scaled(&source, 100000000000);
     default:
-        return random_below(2 * window->units_per_token / window->units_per_ms + 2) % 100000000000;
+        return random_amount(&source, 2 * window->units_per_token / window->units_per_ms + 2) %
+               100000000000;
     }
 }
 
 static void run_histories(enum limit_layout layout, uint64_t seed)
 {
     assert_true(script_is_running());
-    random_state = seed;
+    source.state = seed;
     for (int history = 0; history < 150; history++) {
         struct twin twin = {.layout = layout, .number = history, .policy = random_policy()};
         int64_t most = limit_policy_max_cost(&twin.policy);
 
         for (int i = 0; i < 40; i++) {
             const struct limit_window *window =
-                &twin.policy.windows[random_below((int64_t)twin.policy.window_count)];
-            int64_t tokens = random_below(3) == 0 ? most : random_scaled(most);
+                &twin.policy.windows[random_below(&source, twin.policy.window_count)];
+            int64_t tokens = random_below(&source, 3) == 0 ? most : random_scaled(&source, most);
 
-            if (random_below(4) != 0)
+            if (random_below(&source, 4) != 0)
                 pass_time(&twin, random_step(window));
             else
                 for (size_t j = 0; j < twin.policy.window_count; j++)
                     pass_time_of(&twin, j, random_step(window));
-            if (random_below(4) == 0)
+            if (random_below(&source, 4) == 0)
                 spell_otherwise(&twin);
-            switch (random_below(10)) {
+            switch (random_below(&source, 10)) {
             case 0:
-                step(&twin, BUCKET_SCRIPT_ADD, random_below(2) == 0 ? tokens : -tokens);
+                step(&twin, BUCKET_SCRIPT_ADD, random_below(&source, 2) == 0 ? tokens : -tokens);
                 break;
             case 1:
                 step(&twin, BUCKET_SCRIPT_PEEK, tokens);
@@ -480,7 +468,7 @@ static void test_odd_fields_are_refused(void **state)
 static void test_another_writer_is_understood(void **state)
 {
     struct twin twin = minute_twin(LIMIT_LAYOUT_WINDOW, 10);
-    struct script_reply reply = script_text("TIME");
+    struct script_reply reply;
     struct script_reply after;
     int64_t now_ms;
 

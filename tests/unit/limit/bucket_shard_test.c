@@ -13,6 +13,7 @@
 
 #include "kamiyo/limit/limit_policy.h"
 
+#include "random_support.h"
 #include "table_support.h"
 
 static void test_full_buckets_are_dropped(void **state)
@@ -228,7 +229,7 @@ struct worker {
     struct table_fixture *fixture;
     struct table_fixture *shared; /* a table large enough to keep what it has */
     pthread_t thread;
-    uint64_t random;
+    struct random_source random;
     int64_t admitted;
 };
 
@@ -248,7 +249,7 @@ static void *run_worker(void *arg)
     large = bucket_shapes_ref(bucket_table_shapes(f->table), &policy, 1, 0);
     shared = bucket_shapes_ref(bucket_table_shapes(worker->shared->table), &policy, 1, 0);
     for (int i = 0; i < 12000; i++) {
-        uint64_t number = table_random(&worker->random);
+        uint64_t number = random_below(&worker->random, UINT32_MAX);
         char text[64];
         size_t cursor = number % 64;
         size_t shard = number % bucket_table_shard_count(f->table);
@@ -308,7 +309,7 @@ static void test_threads_share_it(void **state)
     table_setup(&f, 256 * 1024);
     table_setup(&shared, TABLE_MEMORY);
     for (size_t i = 0; i < 4; i++) {
-        workers[i] = (struct worker){.fixture = &f, .shared = &shared, .random = i + 1};
+        workers[i] = (struct worker){.fixture = &f, .shared = &shared, .random = {i + 1}};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, run_worker, &workers[i]), 0);
     }
     for (size_t i = 0; i < 4; i++) {

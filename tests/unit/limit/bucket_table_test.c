@@ -11,6 +11,7 @@
 #include "kamiyo/limit/bucket_table.h"
 #include "kamiyo/limit/limit_policy.h"
 
+#include "random_support.h"
 #include "table_support.h"
 
 static bool is_full(const struct bucket *buckets, const struct bucket_shape *shape, int64_t now_ms)
@@ -37,7 +38,7 @@ static void test_decides_as_plain_buckets_do(void **state)
     struct table_fixture f;
     struct limit_policy other;
     struct bucket_shape *shapes[2];
-    uint64_t random = 1;
+    struct random_source random = {1};
     int64_t now_ms = TABLE_START;
 
     (void)state;
@@ -48,9 +49,9 @@ static void test_decides_as_plain_buckets_do(void **state)
     for (size_t i = 0; i < KEYS; i++)
         last[i] = NULL;
     for (int step = 0; step < 60000; step++) {
-        size_t n = table_random(&random) % KEYS;
-        struct bucket_shape *shape = shapes[table_random(&random) % 16 == 0];
-        int64_t cost = 1 + (int64_t)(table_random(&random) % 4);
+        size_t n = random_below(&random, KEYS);
+        struct bucket_shape *shape = shapes[random_below(&random, 16) == 0];
+        int64_t cost = 1 + random_amount(&random, 4);
         struct bucket before[2];
         bool is_changed;
         struct limit_decision expected = {0};
@@ -58,7 +59,7 @@ static void test_decides_as_plain_buckets_do(void **state)
         char text[160];
         struct bucket_key key;
 
-        now_ms += (int64_t)(table_random(&random) % 40);
+        now_ms += random_amount(&random, 40);
         snprintf(text, sizeof(text), "user:%0*zu", (int)(1 + n % 138), n);
         bucket_table_key(
             f.table, slice_of(text),
@@ -75,8 +76,8 @@ static void test_decides_as_plain_buckets_do(void **state)
         }
         is_changed = last[n] != shape;
         last[n] = shape;
-        if (table_random(&random) % 8 == 0) {
-            int64_t tokens = (int64_t)(table_random(&random) % 20) - 8;
+        if (random_below(&random, 8) == 0) {
+            int64_t tokens = random_amount(&random, 20) - 8;
 
             bucket_table_adjust(f.table, &key, shape, tokens, now_ms, BUCKET_LEDGER_NONE);
             for (size_t i = 0; i < 2; i++) {

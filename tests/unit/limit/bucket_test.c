@@ -13,27 +13,13 @@
 #include "kamiyo/limit/bucket.h"
 #include "kamiyo/limit/limit_policy.h"
 
+#include "random_support.h"
+
 __extension__ typedef __int128 wide;
 
 #define START 1700000000000
 
-static uint64_t random_state;
-
-static int64_t random_below(int64_t bound)
-{
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return (int64_t)((random_state >> 11) % (uint64_t)bound);
-}
-
-/* Numbers of all magnitudes up to most. */
-static int64_t random_scaled(int64_t most)
-{
-    int64_t bound = 1;
-
-    while (bound < most && random_below(4) != 0)
-        bound = bound > most / 10 ? most : bound * 10;
-    return 1 + random_below(bound);
-}
+static struct random_source source;
 
 static struct limit_window window_of(int64_t limit, int64_t burst, int64_t period_ms)
 {
@@ -61,10 +47,11 @@ static struct limit_policy random_policy(void)
     struct limit_policy policy = {0};
     struct limit_window window;
 
-    while (policy.window_count == 0 || (policy.window_count < 4 && random_below(3) != 0))
-        if (limit_window_init(&window, random_scaled(1000000000000),
-                              random_below(2) == 0 ? 0 : random_scaled(1000000000000),
-                              periods[random_below(COUNT_OF(periods))], NULL))
+    while (policy.window_count == 0 || (policy.window_count < 4 && random_below(&source, 3) != 0))
+        if (limit_window_init(&window, random_scaled(&source, 1000000000000),
+                              random_below(&source, 2) == 0 ? 0
+                                                            : random_scaled(&source, 1000000000000),
+                              periods[random_below(&source, COUNT_OF(periods))], NULL))
             (void)!limit_policy_add(&policy, &window, NULL);
     return policy;
 }
@@ -156,24 +143,24 @@ static void start(struct bucket *buckets,
 /* A step in time that is often around the time of a token, sometimes nothing, sometimes an age. */
 static int64_t random_step(const struct limit_window *window)
 {
-    switch (random_below(6)) {
+    switch (random_below(&source, 6)) {
     case 0:
         return 0;
     case 1:
         return 1;
     case 2:
-        return random_below(window->refill_ms + 1);
+        return random_amount(&source, window->refill_ms + 1);
     case 3:
-        return random_scaled(4000000000000);
+        return random_scaled(&source, 4000000000000);
     default:
-        return random_below(2 * window->units_per_token / window->units_per_ms + 2);
+        return random_amount(&source, 2 * window->units_per_token / window->units_per_ms + 2);
     }
 }
 
 static void test_random_histories_match_the_model(void **state)
 {
     (void)state;
-    random_state = 1;
+    source.state = 1;
     for (int history = 0; history < 2000; history++) {
         struct limit_policy policy = random_policy();
         struct bucket buckets[LIMIT_MAX_WINDOWS];
@@ -183,9 +170,10 @@ static void test_random_histories_match_the_model(void **state)
 
         start(buckets, &model, &policy, now_ms);
         for (int step = 0; step < 100; step++) {
-            now_ms += random_step(&policy.windows[random_below((int64_t)policy.window_count)]);
+            now_ms += random_step(&policy.windows[random_below(&source, policy.window_count)]);
             (void)check_step(buckets, &model, &policy,
-                             random_below(3) == 0 ? most : random_scaled(most), now_ms);
+                             random_below(&source, 3) == 0 ? most : random_scaled(&source, most),
+                             now_ms);
         }
     }
 }
@@ -194,7 +182,7 @@ static void test_random_histories_match_the_model(void **state)
 static void test_never_more_than_capacity_and_refill(void **state)
 {
     (void)state;
-    random_state = 2;
+    source.state = 2;
     for (int history = 0; history < 300; history++) {
         enum {
             STEPS = 120
@@ -210,7 +198,7 @@ static void test_never_more_than_capacity_and_refill(void **state)
         for (int step = 0; step < STEPS; step++) {
             now_ms += random_step(&policy.windows[0]);
             times[step] = now_ms;
-            costs[step] = random_scaled(limit_policy_max_cost(&policy));
+            costs[step] = random_scaled(&source, limit_policy_max_cost(&policy));
             if (!check_step(buckets, &model, &policy, costs[step], now_ms))
                 costs[step] = 0;
         }
@@ -234,7 +222,7 @@ static void test_never_more_than_capacity_and_refill(void **state)
 static void test_denials_change_nothing(void **state)
 {
     (void)state;
-    random_state = 3;
+    source.state = 3;
     for (int history = 0; history < 1000; history++) {
         struct limit_policy policy = random_policy();
         struct bucket asked[LIMIT_MAX_WINDOWS];
@@ -248,7 +236,7 @@ static void test_denials_change_nothing(void **state)
         start(left_alone, &model, &policy, now_ms);
         for (int step = 0; step < 50; step++) {
             now_ms += random_step(&policy.windows[0]);
-            if (bucket_decide(asked, &policy, random_scaled(most), now_ms, &decision))
+            if (bucket_decide(asked, &policy, random_scaled(&source, most), now_ms, &decision))
                 memcpy(left_alone, asked, sizeof(asked));
             for (size_t i = 0; i < policy.window_count; i++) {
                 struct bucket later = left_alone[i];
@@ -263,7 +251,7 @@ static void test_denials_change_nothing(void **state)
 static void test_waiting_as_told_admits_and_a_millisecond_less_does_not(void **state)
 {
     (void)state;
-    random_state = 4;
+    source.state = 4;
     for (int history = 0; history < 2000; history++) {
         struct limit_policy policy = random_policy();
         struct bucket buckets[LIMIT_MAX_WINDOWS];
@@ -274,7 +262,7 @@ static void test_waiting_as_told_admits_and_a_millisecond_less_does_not(void **s
 
         start(buckets, &model, &policy, now_ms);
         for (int step = 0; step < 30; step++) {
-            int64_t cost = random_scaled(most);
+            int64_t cost = random_scaled(&source, most);
 
             if (bucket_decide(buckets, &policy, cost, now_ms, &decision))
                 continue;

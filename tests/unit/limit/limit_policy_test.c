@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -81,15 +82,17 @@ static void test_advice_is_right(void **state)
     for (int64_t limit = 13100001; limit < 13100300; limit += 7) {
         struct limit_window window;
         struct error error = {""};
-        long long below = 0;
-        long long above = 0;
-        const char *numbers;
+        long long below;
+        long long above;
+        char *numbers;
 
         if (limit_window_init(&window, limit, 0, 86400000, &error))
             continue;
         numbers = strstr(error.text, "fit are ");
         assert_non_null(numbers);
-        assert_int_equal(sscanf(numbers, "fit are %lld and %lld", &below, &above), 2);
+        below = strtoll(numbers + strlen("fit are "), &numbers, 10);
+        assert_memory_equal(numbers, " and ", 5);
+        above = strtoll(numbers + 5, NULL, 10);
         assert_true(below < limit && above > limit);
         for (int64_t other = below; other <= above; other++)
             assert_int_equal(limit_window_init(&window, other, 0, 86400000, NULL),

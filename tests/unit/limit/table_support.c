@@ -70,12 +70,6 @@ struct bucket_table_stats table_stats(struct table_fixture *f)
     return stats;
 }
 
-uint64_t table_random(uint64_t *random)
-{
-    *random = *random * 6364136223846793005u + 1442695040888963407u;
-    return *random >> 33;
-}
-
 struct bucket_mirror
 table_mirror(struct table_fixture *f, const struct bucket_key *key, int64_t minute, int64_t hour)
 {

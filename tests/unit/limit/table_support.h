@@ -24,6 +24,5 @@ struct bucket_key table_key(struct table_fixture *f, const char *text);
 bool table_take(struct table_fixture *f, const char *text, int64_t cost, int64_t now_ms);
 int64_t table_remaining(struct table_fixture *f, const char *text, int64_t now_ms);
 struct bucket_table_stats table_stats(struct table_fixture *f);
-uint64_t table_random(uint64_t *random);
 struct bucket_mirror
 table_mirror(struct table_fixture *f, const struct bucket_key *key, int64_t minute, int64_t hour);
