@@ -15,7 +15,7 @@ import sys
 CTEST_RESULT = re.compile(r"^\s*\d+/\d+ Test\s+#(\d+): (\S+) \.*\s*(?:\*\*\*)?(.*?)\s+[\d.]+ sec", re.M)
 CMOCKA_PASSED = re.compile(r"\[  PASSED  \] (\d+) test")
 CMOCKA_FAILED = re.compile(r"\[  FAILED  \] (?:.*: )?(\d+) test")
-COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed(?:, \d+ skipped)?\s*$", re.M)
+COUNT_LINE = re.compile(r"^(\d+) passed, (\d+) failed\s*$", re.M)
 SHOWN_LINES = 80
 
 

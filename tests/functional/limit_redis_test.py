@@ -6,6 +6,7 @@ import time
 
 from harness import cases, timeout
 from harness.message import request
+from harness.process import free_port
 from harness.redis_load import UNHURRIED, expect_redis, modes, settings, under_load
 from harness.tls import make_certificates
 
@@ -107,11 +108,8 @@ TLS_CASES = {
 @cases(TLS_CASES)
 def test_tls(t, host, changes, reason):
     ca, cert, key = make_certificates(t.directory)
-    options = ["--tls-port", "0", "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca]
-    redis = t.redis(*options)
-    port = free_tls_port(redis)
-    if not port:
-        t.skip("this redis-server has no TLS")
+    port = free_port()
+    t.redis("--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca)
     tls = {"ca_file": str(ca), "cert_file": str(cert), "key_file": str(key), **changes}
     gateway, load = under_load(t, f"rediss://{host}:{port}", tls=tls, connect_timeout="4s")
     if reason is None:
@@ -121,12 +119,3 @@ def test_tls(t, host, changes, reason):
         load.stop()
 
 
-def free_tls_port(redis):
-    from harness.process import free_port
-
-    port = free_port()
-    try:
-        redis.command("CONFIG", "SET", "tls-port", port)
-    except RuntimeError:
-        return None
-    return port

@@ -2,10 +2,6 @@
 """Marks on test functions, and how a module's tests are found."""
 
 
-class Skip(Exception):
-    """Raised by a test that cannot run here; the reason is printed."""
-
-
 class Mismatch(AssertionError):
     """A test's own finding, as opposed to an error of the test."""
 

@@ -7,14 +7,12 @@ import struct
 import subprocess
 from pathlib import Path
 
-from harness.cases import Skip
-
 
 class ClockShift:
     def __init__(self, directory):
         compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if not compiler:
-            raise Skip("no C compiler for the library that shifts the clock")
+            raise RuntimeError("no C compiler for the library that shifts the clock")
         library = Path(directory) / "clock_shift.so"
         source = Path(__file__).with_name("clock_shift.c")
         subprocess.run([compiler, "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)

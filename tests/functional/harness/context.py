@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.cases import Skip
 from harness.gateway import Gateway
 from harness.process import ROOT, Process, free_port, wait_for_port
 from harness.redis import Redis, server_binary
@@ -38,9 +37,6 @@ class Context:
     def defer(self, function, *arguments):
         """Calls it when the test ends, however it ends."""
         self.cleanups.append((function, arguments))
-
-    def skip(self, reason):
-        raise Skip(reason)
 
     # Fixtures.
 

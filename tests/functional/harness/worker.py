@@ -2,7 +2,7 @@
 """Runs one file's tests in a process of its own, which leads the process group of all it starts.
 
 Talks to the runner in JSON lines on the descriptor it is given: {"start": name}, then
-{"done": name, "outcome": "passed" | "failed" | "skipped", "text": ..., "seconds": ...}.
+{"done": name, "outcome": "passed" | "failed", "text": ..., "seconds": ...}.
 """
 
 import faulthandler
@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 
-from harness.cases import Skip, find_tests
+from harness.cases import find_tests
 from harness.context import Context, drop_all_shared
 
 
@@ -24,8 +24,6 @@ def run_test(test):
     outcome, text = "passed", ""
     try:
         test.function(context, *test.arguments)
-    except Skip as reason:
-        outcome, text = "skipped", str(reason)
     except BaseException:
         outcome, text = "failed", traceback.format_exc(limit=-6)
     description = ""

@@ -206,7 +206,8 @@ static void test_real(void **state)
 
     assert_true(real_redis_start(&redis, arguments));
     client_setup(&f, state);
-    (void)snprintf(f.url, sizeof(f.url), "redis://default:se%%20cret@127.0.0.1:%u/3", redis.port);
+    (void)snprintf(f.url, sizeof(f.url), "redis://default:se%%20cret@%s:%d/3", redis.host,
+                   REAL_REDIS_PORT);
     client_start(&f);
     loop_fixture_run_until(f.loop, &f.is_up);
     redis_client_confirm(f.client);

@@ -260,19 +260,34 @@ bool fake_redis_greet(struct fake_redis_connection *connection,
 
 /* --- the real one --- */
 
-static int connect_to(uint16_t port)
+static int connect_to(const struct real_redis *redis)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(REAL_REDIS_PORT)};
     struct timeval patience = {.tv_sec = 5};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    assert_int_equal(inet_pton(AF_INET, redis->host, &address.sin_addr), 1);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         (void)close(fd);
         return -1;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     return fd;
+}
+
+/* Whether it answers at all, with an error for one. */
+static bool answers(const struct real_redis *redis)
+{
+    static const char command[] = "PING\r\n";
+    char reply[64];
+    int fd = connect_to(redis);
+    bool is_there = fd >= 0 &&
+                    send(fd, command, sizeof(command) - 1, MSG_NOSIGNAL) == sizeof(command) - 1 &&
+                    recv(fd, reply, sizeof(reply), 0) > 0;
+
+    if (fd >= 0)
+        (void)close(fd);
+    return is_there;
 }
 
 static void exec_redis(const struct real_redis *redis, const char *const *arguments)
@@ -285,7 +300,7 @@ static void exec_redis(const struct real_redis *redis, const char *const *argume
                                  "--port",
                                  port,
                                  "--bind",
-                                 "127.0.0.1",
+                                 redis->host,
                                  "--dir",
                                  redis->directory,
                                  "--save",
@@ -296,7 +311,7 @@ static void exec_redis(const struct real_redis *redis, const char *const *argume
                                  "/dev/null"};
     int null = open("/dev/null", O_RDWR);
 
-    (void)snprintf(port, sizeof(port), "%u", redis->port);
+    (void)snprintf(port, sizeof(port), "%u", REAL_REDIS_PORT);
     for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
         list[count++] = strdup(fixed[i]);
     for (size_t i = 0; arguments != NULL && arguments[i] != NULL && count < 23; i++)
@@ -311,8 +326,6 @@ static void exec_redis(const struct real_redis *redis, const char *const *argume
 
 bool real_redis_restart(struct real_redis *redis, const char *const *arguments)
 {
-    char answer[64];
-
     (void)mkdir(redis->directory, 0700); /* it may be there */
     redis->pid = fork();
     assert_true(redis->pid >= 0);
@@ -320,13 +333,9 @@ bool real_redis_restart(struct real_redis *redis, const char *const *arguments)
         exec_redis(redis, arguments);
     for (int i = 0; i < 500; i++) {
         struct timespec pause = {.tv_nsec = 10000000};
-        int fd = connect_to(redis->port);
 
-        if (fd >= 0) {
-            (void)close(fd);
-            real_redis_ask(redis, "PING", answer, sizeof(answer));
+        if (answers(redis))
             return true;
-        }
         if (waitpid(redis->pid, NULL, WNOHANG) == redis->pid)
             break;
         (void)nanosleep(&pause, NULL);
@@ -337,20 +346,16 @@ bool real_redis_restart(struct real_redis *redis, const char *const *arguments)
 
 bool real_redis_start(struct real_redis *redis, const char *const *arguments)
 {
-    int fd = listen_on(&redis->port);
+    unsigned pid = (unsigned)getpid();
 
-    (void)close(fd);
+    (void)snprintf(redis->host, sizeof(redis->host), "127.%u.%u.%u", 1 + (pid >> 16 & 63),
+                   pid >> 8 & 255, pid & 255);
     (void)snprintf(redis->directory, sizeof(redis->directory), "/tmp/kamiyo-redis-XXXXXX");
     assert_non_null(mkdtemp(redis->directory));
     if (real_redis_restart(redis, arguments))
         return true;
     (void)rmdir(redis->directory);
     return false;
-}
-
-void real_redis_signal(const struct real_redis *redis, int number)
-{
-    assert_int_equal(kill(redis->pid, number), 0);
 }
 
 void real_redis_stop(struct real_redis *redis)
@@ -361,18 +366,4 @@ void real_redis_stop(struct real_redis *redis)
     (void)waitpid(redis->pid, NULL, 0);
     redis->pid = 0;
     (void)rmdir(redis->directory); /* nothing is saved there */
-}
-
-void real_redis_ask(const struct real_redis *redis, const char *command, char *out, size_t capacity)
-{
-    int fd = connect_to(redis->port);
-    ssize_t got;
-
-    assert_true(fd >= 0);
-    assert_int_equal(send(fd, command, strlen(command), MSG_NOSIGNAL), (int)strlen(command));
-    assert_int_equal(send(fd, "\r\n", 2, MSG_NOSIGNAL), 2);
-    got = recv(fd, out, capacity - 1, 0);
-    (void)close(fd);
-    out[got > 0 ? got : 0] = '\0';
-    out[strcspn(out, "\r")] = '\0';
 }

@@ -45,21 +45,18 @@ void fake_redis_push(struct fake_redis *fake, const char *bytes);
 bool fake_redis_greet(struct fake_redis_connection *connection,
                       const struct fake_redis_command *command);
 
-/* A child process; port 0 = none could be started (no redis-server here). */
+#define REAL_REDIS_PORT 6379
+
+/* A child process, at an address of 127.0.0.0/8 that is this process's own: no other takes its port
+ * while it is down, and no connection to it ends at itself. */
 struct real_redis {
     pid_t pid;
-    uint16_t port;
+    char host[16];
     char directory[64];
 };
-/* Up to six more arguments, ended by NULL. Waits until it answers. False: skip the test. */
+/* Up to ten more arguments, ended by NULL. Waits until it answers. False: there is none here. */
 bool real_redis_start(struct real_redis *redis, const char *const *arguments);
-/* The same port again, after a stop. */
+/* The same address again, after a stop. */
 bool real_redis_restart(struct real_redis *redis, const char *const *arguments);
-void real_redis_signal(const struct real_redis *redis, int number);
 /* SIGKILL, and wait for its end. May be repeated. */
 void real_redis_stop(struct real_redis *redis);
-/* A command by a connection of its own, blocking; the first line of the reply, without its end. */
-void real_redis_ask(const struct real_redis *redis,
-                    const char *command,
-                    char *out,
-                    size_t capacity);
