@@ -33,7 +33,7 @@ int64_t load_now_ns(void);
 /* xorshift64; *state is LOAD_SEED at first. */
 uint64_t load_draw(uint64_t *state);
 /* Zeroed; never freed. */
-void *load_array(int64_t count, size_t size);
+void *load_array(int64_t count, size_t size) __attribute__((returns_nonnull));
 /* The number that `text` is; exit 2 when it is none from `least` to `most`. */
 int64_t load_number(const char *text, int64_t least, int64_t most);
 

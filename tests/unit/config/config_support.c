@@ -2,12 +2,14 @@
 /* Files and environments for the tests of the configuration. */
 #include "config/config_support.h"
 
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -59,14 +61,19 @@ void config_support_load(struct config_support *support)
     support->config = config_load(&support->overrides, config_support_getenv, &support->errors);
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *place)
+{
+    (void)status;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 void config_support_clear(struct config_support *support)
 {
-    char command[128];
-
     config_destroy(&support->config);
     error_list_clear(&support->errors);
-    (void)snprintf(command, sizeof(command), "rm -r %s", support->directory);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(nftw(support->directory, remove_one, 4, FTW_DEPTH | FTW_PHYS), 0);
     environment = NULL;
 }
 
