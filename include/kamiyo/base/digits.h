@@ -13,7 +13,7 @@
 
 /* How many digits digits_write writes: 1 to DIGITS_MAX. */
 size_t digits_count(uint64_t value);
-/* Numbers of two digits and more. */
+/* The part of digits_write that is not inline: numbers of two digits and more. */
 char *digits_write_many(char *out, uint64_t value);
 /* Write the number at `out`, without a terminator; returns what follows it. */
 static inline char *digits_write(char *out, uint64_t value)

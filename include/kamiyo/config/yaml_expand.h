@@ -19,5 +19,6 @@ void yaml_expand(struct yaml_tree *tree,
                  struct error_list *errors);
 
 /* The parts of a text between commas, without the spaces around them, each as a node with `model`'s
- * place; empty parts are left out. */
+ * place; empty parts are left out. Their number; nodes (yaml_tree_destroy_node) and array
+ * (mem_free) are the caller's. */
 size_t yaml_expand_split(const struct yaml_node *model, struct yaml_node ***parts);

@@ -27,6 +27,7 @@ void client_ip_find(const struct client_ip_options *options,
                     const struct addr *peer,
                     const struct http_head *head,
                     struct client_ip *client);
+/* Whether the address is one of trusted_proxies. */
 bool client_ip_is_trusted(const struct client_ip_options *options, const struct addr *peer);
 /* Whether any forwarding field that names an address is there, of whatever header. */
 bool client_ip_has_fields(const struct http_head *head);

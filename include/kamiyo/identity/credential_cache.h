@@ -24,6 +24,7 @@ struct credential {
 struct credential_cache *credential_cache_create(size_t limit) MUST_CHECK;
 void credential_cache_destroy(struct credential_cache **cache);
 void credential_cache_clear(struct credential_cache *cache);
+/* Entries kept now, for tests. */
 size_t credential_cache_count(const struct credential_cache *cache);
 /* NULL = not known. The entry is valid until the next put, remove or clear. */
 struct credential *credential_cache_find(struct credential_cache *cache,

@@ -111,9 +111,9 @@ struct bucket_mirror {
                                           for each ms that the store is ahead) */
 };
 /*
- * Set the entry to what Redis said; what stands in its ledger is still taken off. An admission
- * forgets a remembered denial of a cost that it shows to be affordable only when `denied_cost` is 0
- * and the level allows it.
+ * Set the entry to what Redis said; what stands in its ledger is still taken off. A denial is
+ * remembered, unless one is that refuses as much for as long; an admission forgets none, for
+ * replies may come in another order than their decisions.
  */
 void bucket_table_mirror(struct bucket_table *table,
                          const struct bucket_key *key,

@@ -27,7 +27,7 @@ struct addr {
 
 /* A place to connect to or listen on: an address, or a unix path. */
 struct addr_endpoint {
-    struct addr addr; /* family ADDR_UNIX: `path` counts */
+    struct addr addr; /* family ADDR_UNIX: `unix_path` counts */
     char unix_path[108];
 };
 
@@ -52,6 +52,7 @@ bool addr_equal(const struct addr *a, const struct addr *b); /* without the port
 bool addr_is_loopback(const struct addr *addr);              /* 127/8, ::1, unix peers */
 /* Keep the first `prefix_length` bits. */
 void addr_mask(struct addr *addr, unsigned prefix_length);
+/* Family ADDR_NONE for a kind of address that is none of these. */
 void addr_from_sockaddr(const struct sockaddr *sockaddr, socklen_t length, struct addr *addr);
 /* Fill a sockaddr for the endpoint; returns its length. */
 socklen_t addr_endpoint_to_sockaddr(const struct addr_endpoint *endpoint,

@@ -67,7 +67,7 @@ struct metrics_counter *metrics_decision_counter(struct metrics_shard *shard,
                                                  struct slice window) MUST_CHECK;
 /* One more. By the shard's owner only. */
 void metrics_increment(struct metrics_counter *counter);
-/* Both at once. */
+/* The search and the count in one. */
 void metrics_count_request(struct metrics_shard *shard,
                            int status,
                            struct slice route,
