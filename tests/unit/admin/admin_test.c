@@ -260,13 +260,40 @@ static void test_host(void **state)
     admin_support_stop();
 }
 
+/* The nonce that the policy names, which style and script carry; nothing else does. */
+static void copy_nonce(char nonce[33])
+{
+    const char *policy = strstr(fixture.response, "script-src 'nonce-");
+    char attribute[64];
+    int count = 0;
+
+    assert_non_null(policy);
+    memcpy(nonce, policy + strlen("script-src 'nonce-"), 32);
+    nonce[32] = '\0';
+    snprintf(attribute, sizeof(attribute), "nonce=\"%s\"", nonce);
+    for (const char *at = admin_support_body(); (at = strstr(at, "nonce=")) != NULL; at++) {
+        assert_memory_equal(at, attribute, strlen(attribute));
+        count++;
+    }
+    assert_int_equal(count, 2);
+}
+
 static void test_page(void **state)
 {
+    char first[33];
+    char second[33];
+
     admin_support_start(*state, "");
     assert_int_equal(admin_support_ask("GET /", ""), 200);
     admin_support_assert_field("Content-Type: text/html; charset=utf-8\r\n");
     admin_support_assert_field("Content-Security-Policy: default-src 'none'");
     assert_non_null(strstr(admin_support_body(), "<title>kamiyo-gateway</title>"));
+    assert_null(strstr(fixture.response, "unsafe-inline"));
+    /* The policy's nonce is the page's, and another in each answer. */
+    copy_nonce(first);
+    assert_int_equal(admin_support_ask("GET /", ""), 200);
+    copy_nonce(second);
+    assert_string_not_equal(first, second);
     admin_support_stop();
 }
 
