@@ -47,6 +47,8 @@ void admin_connection_close(struct admin_connection *connection)
         admin->source.cancel(admin->source.arg, &connection->call);
     if (connection->survey_call != NULL)
         admin->source.survey_cancel(admin->source.arg, &connection->survey_call);
+    if (connection->explain_call != NULL)
+        admin->source.explain_cancel(admin->source.arg, &connection->explain_call);
     if (connection->is_streaming) {
         connection->is_streaming = false;
         admin_events_leave(admin);
@@ -183,7 +185,7 @@ static void on_drained(struct stream *stream, void *arg)
 
     (void)stream;
     if (!connection->is_answering || connection->is_streaming || connection->call != NULL ||
-        connection->survey_call != NULL)
+        connection->survey_call != NULL || connection->explain_call != NULL)
         return;
     finish_answer(connection);
     process(connection);

@@ -73,8 +73,9 @@ struct admin_connection {
     char input[ADMIN_MAX_HEAD_BYTES + 1]; /* from the head's start */
     size_t input_length;
     size_t head_length;      /* of the request that is being answered: the input's first bytes */
-    struct admin_call *call; /* what the answer waits for: one of both */
+    struct admin_call *call; /* what the answer waits for: one of them */
     struct admin_survey_call *survey_call;
+    struct admin_explain_call *explain_call;
     char key[ADMIN_MAX_TARGET_BYTES]; /* of the bucket it is about */
     size_t key_length;
     size_t client_limit; /* how many of the most limited are asked for */
@@ -155,3 +156,4 @@ void admin_status_serve(struct admin_connection *connection);
 void admin_events_serve(struct admin_connection *connection);
 void admin_buckets_serve(struct admin_connection *connection);
 void admin_top_serve(struct admin_connection *connection);
+void admin_explain_serve(struct admin_connection *connection);

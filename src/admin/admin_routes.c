@@ -24,6 +24,7 @@ static const struct route {
     {"/api/status", METHOD_GET, false, admin_status_serve},
     {"/api/top", METHOD_GET, false, admin_top_serve},
     {"/api/events", METHOD_GET, false, admin_events_serve},
+    {"/api/explain", METHOD_GET, false, admin_explain_serve},
     {"/api/buckets/", METHOD_GET | METHOD_DELETE, false, admin_buckets_serve},
 };
 

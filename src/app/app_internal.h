@@ -47,7 +47,7 @@ struct gateway {
     struct event *signals[GATEWAY_SIGNAL_COUNT];
     struct admin *admin;     /* NULL = off */
     char admin_address[128]; /* where it listens, whatever a reload says */
-    size_t lookup_count;     /* admin_lookup, admin_survey: under way */
+    size_t lookup_count;     /* admin_lookup, admin_survey, explain_call: under way */
 };
 
 /* gateway_state.c */

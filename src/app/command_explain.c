@@ -1,371 +1,297 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * `explain`: what the gateway would make of one request: route, client address,
- * identity, tier, each bucket and the fields of the answer. Nothing is charged
- * and nothing is asked: the buckets are taken for full. The walk is the
- * gateway's own functions in the gateway's own order.
+ * identity, tier, each bucket and the fields of the answer. Charges nothing.
+ * Dry, it walks through the configuration itself and takes the buckets for
+ * full; with --live the running gateway walks (/api/explain), with its buckets
+ * and its store. Both come back in one form (explain_json.h).
  */
-#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "kamiyo/app/admin_client.h"
 #include "kamiyo/app/command.h"
+#include "kamiyo/app/explain.h"
+#include "kamiyo/app/explain_json.h"
+#include "kamiyo/app/explain_text.h"
 #include "kamiyo/app/options.h"
 #include "kamiyo/app/snapshot.h"
-#include "kamiyo/base/clock.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/base/text.h"
 #include "kamiyo/config/config_report.h"
-#include "kamiyo/http/parser.h"
-#include "kamiyo/identity/client_ip.h"
-#include "kamiyo/identity/credentials.h"
-#include "kamiyo/limit/bucket.h"
-#include "kamiyo/proxy/limit_fields.h"
 
-#define MAX_HEAD_BYTES 65536
+#define MAX_FIELDS_BYTES 65536
+#define MAX_TARGET_BYTES 16384
+/* The gateway's own patience with its store is far below. */
+#define LIVE_TIMEOUT_MS 5000
 
-struct explain {
-    const struct snapshot *snapshot;
+struct question {
+    const struct options *options; /* for complaints */
     const char *method;
     const char *target;
     struct addr peer;
-    const struct options_words *headers;
-    char head[MAX_HEAD_BYTES];
-    size_t head_length;
-    struct http_parser_field spans[HTTP_PARSER_MAX_FIELDS];
-    struct http_field fields[HTTP_PARSER_MAX_FIELDS];
-    struct http_request_head request;
-    struct client_ip client;
-    struct identity identity;
-    const struct route *route;
-    const struct route_tier *tier;
+    const char *admin; /* --admin; NULL = as configured */
+    bool is_live;
+    bool is_json;
+    struct text fields; /* whole lines */
+    char memory[MAX_FIELDS_BYTES];
 };
 
+/* One field, as it is given; `where` it stands, for the complaint, which never shows it. */
+static bool add_field(struct question *question, const char *line, const char *where)
+{
+    static const char key[] = "X-API-Key:";
+
+    if (strchr(line, ':') == NULL) {
+        options_complain(question->options, "%s is no field: \"Name: value\"", where);
+        return false;
+    }
+    if (question->is_live && strncasecmp(line, key, sizeof(key) - 1) != 0) {
+        options_complain(question->options,
+                         "%s: with --live only X-API-Key can be given. A token, and whatever "
+                         "another field does, is explained without --live",
+                         where);
+        return false;
+    }
+    text_append_format(&question->fields, "%s\r\n", line);
+    if (question->fields.overflow)
+        options_complain(question->options, "the fields are too long");
+    return !question->fields.overflow;
+}
+
 /* "-H @file": a field on each line, so that a secret need not stand in the shell's history. */
-static bool append_file(struct text *text, const char *path)
+static bool add_file(struct question *question, const char *path)
 {
     char line[8192];
+    char where[300];
+    bool is_well = true;
     FILE *file = fopen(path, "re");
 
     if (file == NULL) {
-        (void)fprintf(stderr, "kamiyo-gateway explain: \"%s\" cannot be read\n", path);
+        options_complain(question->options, "\"%s\" cannot be read", path);
         return false;
     }
-    while (fgets(line, sizeof(line), file) != NULL) {
+    for (int i = 1; is_well && fgets(line, sizeof(line), file) != NULL; i++) {
         line[strcspn(line, "\r\n")] = '\0';
-        if (line[0] != '\0')
-            text_append_format(text, "%s\r\n", line);
+        (void)snprintf(where, sizeof(where), "%s, line %d,", path, i); /* cut if need be */
+        is_well = line[0] == '\0' || add_field(question, line, where);
     }
+    mem_wipe(line, sizeof(line));
     (void)fclose(file); /* nothing was written to it */
-    return true;
+    return is_well;
 }
 
-static bool make_head(struct explain *explain)
+static bool add_fields(struct question *question, const struct options_words *headers)
 {
-    struct text text;
+    bool is_well = true;
 
-    text_init(&text, explain->head, sizeof(explain->head));
-    text_append_format(&text, "%s %s HTTP/1.1\r\n", explain->method, explain->target);
-    for (size_t i = 0; i < explain->headers->count; i++) {
-        const char *line = explain->headers->items[i];
+    text_init(&question->fields, question->memory, sizeof(question->memory));
+    for (size_t i = 0; is_well && i < headers->count; i++) {
+        const char *line = headers->items[i];
 
-        if (line[0] == '@' && !append_file(&text, line + 1))
-            return false;
-        if (line[0] != '@')
-            text_append_format(&text, "%s\r\n", line);
+        is_well = line[0] == '@' ? add_file(question, line + 1)
+                                 : add_field(question, line, "what is given with -H");
     }
-    (void)text_terminate(&text);
-    text_append(&text, strcasestr(explain->head, "\r\nhost:") != NULL
-                           ? SLICE("\r\n")
-                           : SLICE("Host: localhost\r\n\r\n"));
-    explain->head_length = text.length;
-    if (text.overflow)
-        (void)fputs("kamiyo-gateway explain: the fields are too long\n", stderr);
-    return !text.overflow;
+    return is_well;
 }
 
-static bool parse_head(struct explain *explain)
-{
-    const struct client_options *client = &explain->snapshot->config->client;
-    const struct http_limits limits = {.max_head_bytes = client->max_header_bytes,
-                                       .max_target_bytes = client->max_target_bytes,
-                                       .max_fields = (size_t)client->max_headers};
-    struct http_parser parser;
-    size_t consumed;
+/* ---- dry */
 
-    http_parser_init_request(&parser, &limits, explain->spans);
-    explain->request.head.fields = explain->fields;
-    if (http_parser_request(&parser, explain->head, explain->head_length, &explain->request,
-                            &consumed) == HTTP_PARSER_HEAD)
-        return true;
-    printf("answer    %d: %s\n", parser.error_status,
-           parser.error_reason != NULL ? parser.error_reason : "malformed");
-    return false;
+static char *explain_dry(const struct question *question, struct snapshot *snapshot)
+{
+    struct explain_parts parts = {.snapshot = snapshot};
+    struct explain *explain;
+    char *json;
+    size_t length;
+
+    clock_read(&parts.now);
+    parts.identity = identity_chain_create(snapshot->identity, NULL, NULL);
+    explain = explain_create(&parts, &question->peer, slice_of(question->method),
+                             slice_of(question->target), text_slice(&question->fields));
+    json = explain_start(explain, NULL, NULL) == PROGRESS_DONE /* there is nobody to wait for */
+               ? explain_json_format(explain, &length)
+               : NULL;
+    explain_destroy(&explain);
+    identity_chain_destroy(&parts.identity);
+    return json;
 }
 
-static void print_route(const struct explain *explain)
-{
-    const struct route *route = explain->route;
+/* ---- live */
 
-    if (route->index == 0)
-        printf("route     none matches: the tier's limits");
-    else
-        printf("route     %zu%s%.*s%s: %s", route->index, route->name.length > 0 ? " \"" : "",
-               SLICE_PRINT(route->name), route->name.length > 0 ? "\"" : "",
-               route->is_exempt       ? "not limited"
-               : route->has_own_tiers ? "limits of its own"
-                                      : "the tier's limits");
-    if (!route->is_exempt)
-        printf(", cost %" PRId64, route->cost);
-    if (route->cost_from.length > 0)
-        printf(", and up to %" PRId64 " more from %.*s", route->max_cost,
-               SLICE_PRINT(route->cost_from));
-    if (route->concurrency > 0)
-        printf(", %d at a time", route->concurrency);
-    printf("%s\n", route->is_shadow ? ", shadow: never refused" : "");
+/* RFC 3986 2.3: what stands for itself anywhere in a URL. */
+static void put_escaped(struct text *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        char byte = *text;
+
+        if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+            (byte >= 'a' && byte <= 'z') || strchr("-._~/", byte) != NULL)
+            text_append_char(out, byte);
+        else
+            text_append_percent(out, byte);
+    }
 }
 
-static void print_client(const struct explain *explain)
+/* NULL: told. `from` is filled with whom was asked. */
+static char *
+explain_live(const struct question *question, const struct config *config, char from[128])
 {
-    const struct client_ip *client = &explain->client;
+    char target[MAX_TARGET_BYTES];
     char address[ADDR_TEXT_SIZE];
-
-    (void)addr_format(&client->addr, address);
-    printf("client    %s", address);
-    if (!addr_equal(&client->addr, &explain->peer))
-        printf(" (named by the trusted peer's field)");
-    else
-        printf(" (the peer%s)", client->is_peer_trusted ? ", which is trusted" : "");
-    if (client->has_untrusted_fields)
-        printf(
-            "; its forwarding fields are not believed: client_ip.trusted_proxies does not name it");
-    if (client->is_chain_short)
-        printf("; fewer entries than client_ip.hops");
-    putchar('\n');
-}
-
-static void print_identity(const struct explain *explain)
-{
-    const struct identity_options *options = &explain->snapshot->config->identity;
-    const struct identity *identity = &explain->identity;
-    struct credentials shown;
-
-    credentials_gather(explain->snapshot->identity, &explain->request.head, &shown);
-    printf("identity  %.*s", identity->key_length, identity->key);
-    if (identity->kind == IDENTITY_ADDRESS && shown.key_count + shown.token_count > 0)
-        printf(" (%zu key%s and %zu token%s shown, none verified)", shown.key_count,
-               shown.key_count == 1 ? "" : "s", shown.token_count,
-               shown.token_count == 1 ? "" : "s");
-    if (options->api_key.redis_lookup && shown.key_count > 0)
-        printf("; keys in Redis are not looked up here");
-    printf("\ntier      %.*s", SLICE_PRINT(explain->tier->name));
-    if (identity->tier_length > 0 &&
-        !slice_equal((struct slice){identity->tier, identity->tier_length}, explain->tier->name))
-        printf(" (the identity says \"%.*s\", which is no tier)", identity->tier_length,
-               identity->tier);
-    putchar('\n');
-}
-
-/* The bucket's name in Redis (contract section 4). */
-static void print_key(const struct explain *explain, const char *window)
-{
-    const struct limiter_options *limiter = &explain->snapshot->config->limiter;
-    const struct identity *identity = &explain->identity;
-    struct slice route =
-        explain->route->has_own_tiers ? explain->route->name : (struct slice){NULL, 0};
-    const char *colon = route.length > 0 ? ":" : "";
-
-    if (limiter->layout == LIMIT_LAYOUT_IDENTITY)
-        printf("%s:{%.*s}%s%.*s", limiter->key_prefix, identity->key_length, identity->key, colon,
-               SLICE_PRINT(route));
-    else
-        printf("%s:%.*s%s%.*s:%s", limiter->key_prefix, identity->key_length, identity->key, colon,
-               SLICE_PRINT(route), window);
-}
-
-static void print_buckets(const struct explain *explain, const struct limit_policy *policy)
-{
-    struct bucket buckets[LIMIT_MAX_WINDOWS];
-    struct limit_decision decision = {.mode = LIMIT_MODE_MEMORY};
-    char memory[LIMIT_FIELDS_SIZE];
-    int64_t now_ms = clock_wall_ms();
+    struct admin_client client;
     struct text text;
+    char *json;
+    size_t length;
 
-    for (size_t i = 0; i < policy->window_count; i++)
-        bucket_init(&buckets[i], &policy->windows[i], now_ms);
-    (void)bucket_decide(buckets, policy, explain->route->cost, now_ms,
-                        &decision); /* full buckets pay every cost */
-    for (size_t i = 0; i < policy->window_count; i++) {
-        const struct limit_window *window = &policy->windows[i];
-        char period[24];
-
-        printf("bucket    ");
-        print_key(explain, window->name);
-        printf("\n          %" PRId64 " in %s, at most %" PRId64 " at once; %" PRId64
-               " left after this request\n",
-               window->limit, text_format_duration(window->period_ms, period), window->burst,
-               decision.levels[i].remaining);
+    if (!admin_client_init(&client, "explain", question->admin, config))
+        return NULL;
+    (void)addr_format(&question->peer, address);
+    text_init(&text, target, sizeof(target));
+    text_append(&text, SLICE("/api/explain?method="));
+    put_escaped(&text, question->method);
+    text_append(&text, SLICE("&path="));
+    put_escaped(&text, question->target);
+    text_append(&text, SLICE("&ip="));
+    put_escaped(&text, address);
+    (void)text_terminate(&text);
+    if (text.overflow) {
+        options_complain(question->options, "the path is too long");
+        return NULL;
     }
-    printf("answer    the upstream's%s\n",
-           explain->snapshot->config->responses.has_x_ratelimit ||
-                   explain->snapshot->config->responses.has_ratelimit
-               ? ", with"
-               : "");
-    text_init(&text, memory, sizeof(memory));
-    limit_fields_write(&text, policy, &decision, explain->tier->name,
-                       &explain->snapshot->config->responses, now_ms);
-    for (struct slice rest = text_slice(&text), line; slice_cut(&rest, '\n', &line);) {
-        if (line.length > 1)
-            printf("          %.*s\n", (int)(line.length - 1), line.data);
-    }
+    if (!admin_client_get(&client, target, text_slice(&question->fields), LIVE_TIMEOUT_MS, &json,
+                          &length))
+        return NULL;
+    (void)snprintf(from, 128, "%s", client.name); /* as long */
+    return json;
 }
 
-static enum route_verdict judge(const struct explain *explain)
-{
-    const struct identity *identity = &explain->identity;
-    struct slice user = {identity->key + 5, (size_t)identity->key_length - 5}; /* after "user:" */
-    enum route_verdict verdict = ROUTE_NEITHER;
+/* ---- both */
 
-    if (identity->kind == IDENTITY_USER)
-        verdict = route_table_judge_user(explain->snapshot->routes, user);
-    if (verdict == ROUTE_NEITHER)
-        verdict = route_table_judge_addr(explain->snapshot->routes, &explain->client.addr);
-    return verdict;
-}
-
-static void find_identity(struct explain *explain)
-{
-    struct identity_chain *chain = identity_chain_create(explain->snapshot->identity, NULL, NULL);
-    struct identity_call *call = NULL;
-    struct clock_time now;
-    const struct identity_query query = {.request = &explain->request,
-                                         .client = &explain->client.addr,
-                                         .is_peer_trusted = explain->client.is_peer_trusted,
-                                         .now = &now};
-
-    clock_read(&now);
-    /* Without a source to ask, the answer is there at once. */
-    if (identity_resolve(chain, &query, &explain->identity, NULL, NULL, &call) == PROGRESS_PENDING)
-        identity_cancel(&call);
-    identity_chain_destroy(&chain);
-}
-
-static int explain_request(struct explain *explain)
-{
-    const struct route_table *routes = explain->snapshot->routes;
-    const struct limit_policy *policy;
-    enum route_verdict verdict;
-
-    printf("request   %s %s\n", explain->method, explain->target);
-    if (!parse_head(explain))
-        return COMMAND_OK;
-    explain->route = route_table_find(routes, &explain->request);
-    client_ip_find(&explain->snapshot->config->client_ip, &explain->peer, &explain->request.head,
-                   &explain->client);
-    print_route(explain);
-    print_client(explain);
-    if (route_table_judge_addr(routes, &explain->client.addr) == ROUTE_DENIED) {
-        puts("answer    403: the address is on the deny list");
-        return COMMAND_OK;
-    }
-    find_identity(explain);
-    explain->tier = route_table_tier(
-        routes, (struct slice){explain->identity.tier, explain->identity.tier_length},
-        explain->identity.kind == IDENTITY_USER);
-    print_identity(explain);
-    verdict = judge(explain);
-    policy = route_policy(routes, explain->route, explain->tier);
-    if (verdict == ROUTE_DENIED)
-        puts("answer    403: the user is on the deny list");
-    else if (explain->route->is_exempt || verdict == ROUTE_ALLOWED || policy == NULL)
-        printf("answer    the upstream's: %s, so no bucket is touched\n",
-               explain->route->is_exempt  ? "the route is not limited"
-               : verdict == ROUTE_ALLOWED ? "the allow list has this client"
-                                          : "the tier is not limited");
-    else
-        print_buckets(explain, policy);
-    return COMMAND_OK;
-}
-
-static int load_and_explain(const struct config_overrides *overrides, struct explain *explain)
+static int explain(const struct question *question, const struct config_overrides *overrides)
 {
     struct snapshot *snapshot;
     struct error_list errors;
-    int status = COMMAND_FAILED;
+    char *json = NULL;
+    char from[128] = "";
+    bool is_well;
 
     error_list_init(&errors);
     snapshot = snapshot_load(overrides, &errors);
-    explain->snapshot = snapshot;
     if (snapshot == NULL) {
         char *report = config_format_errors(&errors);
 
         (void)fputs(report, stderr);
         mem_free(report);
-    } else if (make_head(explain)) {
-        status = explain_request(explain);
+    } else if (question->is_live) {
+        json = explain_live(question, snapshot->config, from);
+    } else {
+        json = explain_dry(question, snapshot);
     }
+    is_well = json != NULL;
+    if (is_well && question->is_json)
+        (void)fputs(json, stdout);
+    else if (is_well && !explain_text_print(json, question->is_live ? from : NULL))
+        is_well = false;
+    if (json != NULL && !is_well)
+        (void)fprintf(stderr, "kamiyo-gateway explain: what %s answers is no explanation\n", from);
+    mem_free(json);
     snapshot_unref(&snapshot);
     error_list_clear(&errors);
-    return status;
+    return is_well ? COMMAND_OK : COMMAND_FAILED;
 }
 
 /* "GET /path" as two words or one; a path alone is a GET. */
 static bool
-split_words(const struct options_words *words, char memory[4096], struct explain *explain)
+split_words(const struct options_words *words, char memory[4096], struct question *question)
 {
     char *space;
 
     if (words->count == 2) {
-        explain->method = words->items[0];
-        explain->target = words->items[1];
+        question->method = words->items[0];
+        question->target = words->items[1];
         return true;
     }
     if (words->count != 1 || strlen(words->items[0]) >= 4096)
         return false;
     (void)snprintf(memory, 4096, "%s", words->items[0]);
     space = strchr(memory, ' ');
-    explain->method = space != NULL ? memory : "GET";
-    explain->target = space != NULL ? space + 1 : memory;
+    question->method = space != NULL ? memory : "GET";
+    question->target = space != NULL ? space + 1 : memory;
     if (space != NULL)
         *space = '\0';
+    return true;
+}
+
+static bool parse_peer(struct question *question, const char *ip)
+{
+    if (strcmp(ip, "unix") == 0)
+        question->peer.family = ADDR_UNIX;
+    else if (!addr_parse(slice_of(ip), &question->peer)) {
+        options_complain(question->options, "--ip must be an address or unix, not \"%s\"", ip);
+        return false;
+    }
+    return true;
+}
+
+static bool parse_format(struct question *question, const char *format)
+{
+    question->is_json = strcmp(format, "json") == 0;
+    if (!question->is_json && strcmp(format, "text") != 0) {
+        options_complain(question->options, "--format is text or json, not \"%s\"", format);
+        return false;
+    }
     return true;
 }
 
 int command_explain(int argc, char **argv)
 {
     struct config_overrides overrides = {.path = NULL};
-    const char *ip = "127.0.0.1";
+    const char *ip = "127.0.0.1", *format = "text", *admin = NULL;
+    bool is_live = false;
     struct options_words headers = {.count = 0};
     const struct options_item items[] = {
         {"config", 'c', OPTIONS_TEXT, &overrides.path, "FILE", "the configuration"},
         {"ip", 'i', OPTIONS_TEXT, &ip, "ADDRESS", "who connects; 127.0.0.1 if not given"},
         {"header", 'H', OPTIONS_LIST, &headers, "FIELD", "a field, or @FILE with one on each line"},
+        {"live", 'l', OPTIONS_SWITCH, &is_live, NULL,
+         "ask the running gateway; of fields it takes X-API-Key only"},
+        {"admin", 'a', OPTIONS_TEXT, &admin, "ADDRESS", "its admin listener; else admin.listen"},
+        {"format", 'f', OPTIONS_TEXT, &format, "text|json", "how to say it"},
         {.name = NULL}};
     const struct options options = {
         .command = "explain",
-        .usage = "METHOD PATH [--ip ADDRESS] [-H 'Name: value']...",
-        .doc = "Tells route, identity, tier, buckets and fields that a request would get.\n"
-               "Charges nothing and asks nobody: buckets are taken for full.",
+        .usage = "METHOD PATH [--ip ADDRESS] [-H 'Name: value']... [--live]",
+        .doc =
+            "Tells route, identity, tier, buckets and fields that a request would get, and\n"
+            "charges nothing. Without --live nobody is asked: buckets are taken for full.\n"
+            "With --live the running gateway says what it would decide now; the admin token\n"
+            "is ADMIN_TOKEN, or admin.token of the configuration.\n"
+            "Exits 0 when it could say, whatever the answer is (--format json has \"allowed\"),\n"
+            "1 when it could not, 2 when it was called wrongly.",
         .items = items,
         .max_words = 2};
     struct options_words words;
     enum options_result result = options_parse(&options, argc, argv, &words);
-    struct explain *explain;
+    struct question *question;
     char memory[4096];
     int status = COMMAND_USAGE;
 
     if (result != OPTIONS_PROCEED)
         return result == OPTIONS_HELPED ? COMMAND_OK : COMMAND_USAGE;
-    explain = mem_alloc_zero(sizeof(*explain));
-    explain->headers = &headers;
-    if (!split_words(&words, memory, explain))
+    question = mem_alloc_zero(sizeof(*question));
+    question->options = &options;
+    question->is_live = is_live;
+    question->admin = admin;
+    if (!split_words(&words, memory, question))
         options_complain(&options, "a method and a path are needed, as GET /exploits");
-    else if (strcmp(ip, "unix") == 0)
-        explain->peer.family = ADDR_UNIX;
-    else if (!addr_parse(slice_of(ip), &explain->peer))
-        options_complain(&options, "--ip must be an address or unix, not \"%s\"", ip);
-    if (explain->method != NULL && explain->peer.family != ADDR_NONE)
-        status = load_and_explain(&overrides, explain);
-    mem_free(explain);
+    else if (admin != NULL && !is_live)
+        options_complain(&options, "--admin is for --live");
+    else if (parse_peer(question, ip) && parse_format(question, format) &&
+             add_fields(question, &headers))
+        status = explain(question, &overrides);
+    mem_wipe(question->memory, sizeof(question->memory));
+    mem_free(question);
     return status;
 }

@@ -19,6 +19,7 @@
 #include "app/admin_lookup.h"
 #include "app/admin_survey.h"
 #include "app/app_internal.h"
+#include "app/explain_call.h"
 
 static bool is_ready(void *arg)
 {
@@ -160,6 +161,8 @@ bool gateway_open_admin(struct gateway *gateway)
         .cancel = admin_lookup_cancel,
         .survey = admin_survey_start,
         .survey_cancel = admin_survey_cancel,
+        .explain = explain_call_start,
+        .explain_cancel = explain_call_cancel,
     };
     bool is_fatal = false;
     if (!options->is_enabled)

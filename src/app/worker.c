@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kamiyo/app/explain.h"
 #include "kamiyo/base/log.h"
 #include "kamiyo/base/mem.h"
 #include "kamiyo/base/text.h"
@@ -243,6 +244,17 @@ worker_list_endpoints(struct worker *worker, struct upstream_endpoint_status *en
 {
     size_t count = upstream_pool_endpoints(worker->upstreams, endpoints, max);
     return count < max ? count : max;
+}
+
+void worker_bring_parts(struct worker *worker, struct explain_parts *parts)
+{
+    *parts = (struct explain_parts){
+        .snapshot = worker->snapshot,
+        .identity = worker->identity,
+        .limiter = worker->limiter,
+        .concurrency = worker->shared->concurrency,
+        .now = *loop_now(worker->loop),
+    };
 }
 
 /* ---- commands, as records that travel to the worker's loop */

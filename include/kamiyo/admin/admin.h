@@ -81,6 +81,14 @@ struct admin_survey {
     size_t endpoint_count;
 };
 
+/* A request to be explained. */
+struct admin_question {
+    struct slice method;
+    struct slice target;
+    struct slice key; /* of X-API-Key; data NULL = none */
+    struct addr peer; /* who connects */
+};
+
 struct admin_call; /* the source's own record of something under way */
 typedef void admin_look_fn(void *arg, const struct admin_buckets *buckets);
 /* `deleted` = how many buckets, -1 = the store did not answer. */
@@ -88,6 +96,9 @@ typedef void admin_reset_fn(void *arg, int64_t deleted);
 
 struct admin_survey_call; /* as admin_call, of a survey */
 typedef void admin_survey_fn(void *arg, const struct admin_survey *survey);
+
+struct admin_explain_call; /* likewise, of an explanation */
+typedef void admin_explain_fn(void *arg, struct slice json);
 
 /*
  * What the admin listener asks. All functions are called on its loop's thread and get `arg`;
@@ -127,6 +138,13 @@ struct admin_source {
                    void *done_arg,
                    struct admin_survey_call **call);
     void (*survey_cancel)(void *arg, struct admin_survey_call **call);
+    /* What the gateway would make of it now, charging nothing; likewise. */
+    void (*explain)(void *arg,
+                    const struct admin_question *question,
+                    admin_explain_fn *done,
+                    void *done_arg,
+                    struct admin_explain_call **call);
+    void (*explain_cancel)(void *arg, struct admin_explain_call **call);
 };
 
 /*

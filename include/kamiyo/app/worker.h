@@ -19,6 +19,7 @@
 struct access_log;
 struct concurrency;
 struct denials_client;
+struct explain_parts;
 struct limit_shared;
 struct limiter;
 struct metrics;
@@ -65,6 +66,8 @@ void worker_post(struct worker *worker, loop_task_fn *run, void *arg);
 
 /* For use on the worker's own thread only. */
 struct limiter *worker_limiter(struct worker *worker);
+/* What an explanation asks of this worker: as it decides at present. */
+void worker_bring_parts(struct worker *worker, struct explain_parts *parts);
 /* Who is refused most (denials_top), at most `max`; the number written. */
 size_t worker_list_denied(struct worker *worker, struct denials_client *clients, size_t max);
 /* The upstream's endpoints as this worker sees them, at most `max`; the number written. */

@@ -124,6 +124,45 @@ static void survey_cancel(void *arg, struct admin_survey_call **call)
     *call = NULL;
 }
 
+static void run_explain(void *arg)
+{
+    struct fixture *self = arg;
+    admin_explain_fn *done = self->explain_done;
+
+    if (self->holds_explanation || done == NULL)
+        return;
+    self->explain_done = NULL;
+    done(self->explain_arg, SLICE("{\"allowed\": true}\n"));
+}
+
+static void explain(void *arg,
+                    const struct admin_question *question,
+                    admin_explain_fn *done,
+                    void *done_arg,
+                    struct admin_explain_call **call)
+{
+    struct fixture *self = arg;
+    char peer[ADDR_TEXT_SIZE];
+
+    (void)addr_format(&question->peer, peer);
+    snprintf(self->question, sizeof(self->question), "%.*s %.*s %.*s %s",
+             SLICE_PRINT(question->method), SLICE_PRINT(question->target),
+             SLICE_PRINT(question->key), peer);
+    self->explain_done = done;
+    self->explain_arg = done_arg;
+    *call = (struct admin_explain_call *)(void *)self;
+    loop_post(self->loop, run_explain, self);
+}
+
+static void explain_cancel(void *arg, struct admin_explain_call **call)
+{
+    struct fixture *self = arg;
+
+    self->cancelled++;
+    self->explain_done = NULL;
+    *call = NULL;
+}
+
 static const struct admin_window windows[] = {
     {{"minute", 6}, 35, 40, 34, 2},
     {{"hour", 4}, 2083, 2083, 2000, 144},
@@ -144,7 +183,9 @@ void admin_support_start(struct loop *loop, const char *token)
                                   .reset = reset,
                                   .cancel = cancel,
                                   .survey = survey,
-                                  .survey_cancel = survey_cancel};
+                                  .survey_cancel = survey_cancel,
+                                  .explain = explain,
+                                  .explain_cancel = explain_cancel};
     char copy[64];
     int fd;
 

@@ -31,6 +31,10 @@ struct fixture {
     admin_look_fn *look_done;
     admin_reset_fn *reset_done;
     void *done_arg;
+    char question[4096]; /* what is to be explained: "method target key peer" */
+    bool holds_explanation;
+    admin_explain_fn *explain_done; /* NULL = none under way */
+    void *explain_arg;
     struct admin_survey survey; /* what a survey answers, at the next turn or when it is not held */
     admin_survey_fn *survey_done; /* NULL = none under way */
     void *survey_arg;
