@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- One decision over all windows of one identity, on Redis's clock: the twin of bucket.c (contract
--- sections 3 and 4). Everything is read before anything is written, and a denial writes nothing.
+-- sections 3 and 4). Everything is read before anything is written, and a denial takes nothing: it writes only what
+-- would stay wrong for ever, a time too far ahead and a missing TTL.
 -- bucket_script.c writes the arguments and reads the reply.
 --
 -- KEYS     layout window: one hash for each window; layout identity: one hash for all
@@ -39,7 +40,7 @@ local hash -- the fields of one window; with names: of all, three each
 if names then hash = read('HMGET', keys[1], cmsgpack.unpack(names)) end
 local done = now * 4 + 1
 local reply = P3 and {done, 0, 0, 0} or P2 and {done, 0, 0} or {done, 0} -- so that it seldom grows
-local allowed, new, ahead, changed, stuck = true, 0, nil, nil, nil
+local allowed, new, ahead, astray, changed, stuck = true, 0, nil, nil, nil, nil
 local known, elapsed -- a last_refill and how long it is ago: the windows of one identity mostly share it
 local i, at, units, speed, full, period, burst = 1, fourth, P1, L1, full1, period1, burst1
 while units do
@@ -87,6 +88,9 @@ while units do
     elseif ms > now and ms - now <= period then
       ahead = ahead or {}
       ahead[i] = ms - now
+    elseif ms > now then -- counts as now, and must stand as now, or nothing is gained until the clock is there
+      astray = astray or {}
+      astray[i] = true
     end
     if capacity ~= burst then
       changed = changed or {}
@@ -120,7 +124,7 @@ local count = i - 1
 if not allowed and action ~= 1 then reply[1] = now * 4 end
 
 local charge = action == 1 or action == 0 and allowed
-if charge or stuck and action == 0 then
+if charge or (stuck or astray) and action == 0 then
   local call, format = redis.call, string.format
   local now_text = #micros == 6 and seconds .. '.' .. string.sub(micros, 1, 3) or format('%s.%03d', seconds, now % 1000)
   local fields, name = names and {}, names and {cmsgpack.unpack(names)}
@@ -152,9 +156,12 @@ if charge or stuck and action == 0 then
         fields[n + 1], fields[n + 2] = name[own], format('%.17g', level / units)
         fields[n + 3], fields[n + 4] = name[own + 1], text
         if novelty then fields[n + 5], fields[n + 6] = name[own + 2], burst end
+      elseif not charge and astray and astray[i] then
+        fields[#fields + 1], fields[#fields + 2] = name[i * 3 - 1], now_text
       end
     elseif not charge then
-      if stuck[i] and call('PTTL', key) == -1 then call('EXPIRE', key, math.ceil(life / 1000)) end
+      if astray and astray[i] then call('HSET', key, 'last_refill', now_text) end
+      if stuck and stuck[i] and call('PTTL', key) == -1 then call('EXPIRE', key, math.ceil(life / 1000)) end
     elseif not novelty then
       call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text)
       if call('PTTL', key) < rest then call('EXPIRE', key, math.ceil(life / 1000)) end

@@ -8,6 +8,10 @@ NAMES = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 MOST_UNITS = 2**50
 
 
+def text_of(ms):
+    return f"{ms // 1000}.{ms % 1000:03d}"
+
+
 class Window:
     """One window of a tier; levels are in units of 1/`units` token."""
 
@@ -38,6 +42,12 @@ class Window:
             return min(self.capacity, level + (now - last) * self.speed), 0
         return level, last - now if last - now <= self.period_ms else 0
 
+    def left(self, stored, now):
+        """The fields after a denial: as they were, but for a time so far ahead that it counts as now."""
+        if not stored or math.ceil(Fraction(stored["last_refill"]) * 1000) <= now + self.period_ms:
+            return stored
+        return {**stored, "last_refill": text_of(now)}
+
     def wait(self, level, ahead, cost):
         missing = cost * self.units - level
         return -(-missing // self.speed) + ahead if missing > 0 else 0
@@ -60,9 +70,11 @@ class Outcome:
         levels = [level - cost * window.units if self.allowed else level for window, (level, _) in zip(windows, before)]
         times = [now + ahead for _, ahead in before]
         self.written = [
-            {"tokens": "%.17g" % (level / window.units), "last_refill": f"{time // 1000}.{time % 1000:03d}", "capacity": str(window.burst)}
+            {"tokens": "%.17g" % (level / window.units), "last_refill": text_of(time), "capacity": str(window.burst)}
             for window, level, time in zip(windows, levels, times)
         ]
+        if not self.allowed:
+            self.written = [window.left(fields, now) for window, fields in zip(windows, stored)]
         full = [window.until_full(level, time - now) for window, level, time in zip(windows, levels, times)]
         numbers = range(len(windows))
         if self.allowed:

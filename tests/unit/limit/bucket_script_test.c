@@ -199,6 +199,25 @@ static void check_life(const struct twin *twin, int64_t now_ms)
     }
 }
 
+/* A denial takes nothing, but a time so far ahead that it counted as now then stands as now. */
+static void check_brought_back(struct twin *twin, int64_t now_ms)
+{
+    for (size_t i = 0; i < twin->policy.window_count; i++) {
+        struct bucket *bucket = &twin->buckets[i];
+        char key[64];
+        char field[64];
+        char text[64];
+
+        if (!twin->is_known[i] || bucket->time_ms - now_ms <= twin->policy.windows[i].period_ms)
+            continue;
+        bucket->time_ms = now_ms;
+        key_text(twin, i, key);
+        field_text(twin, i, "last_refill", field);
+        snprintf(text, sizeof(text), "%" PRId64 ".%03" PRId64, now_ms / 1000, now_ms % 1000);
+        assert_string_equal(script_text("HGET %s %s", key, field).text, text);
+    }
+}
+
 /* One call on both sides. */
 static void step(struct twin *twin, enum bucket_script_action action, int64_t tokens)
 {
@@ -241,8 +260,12 @@ static void step(struct twin *twin, enum bucket_script_action action, int64_t to
         assert_int_equal(theirs[i].level, ours[i].level);
         assert_int_equal(theirs[i].time_ms, ours[i].time_ms);
     }
-    if (!allowed || action == BUCKET_SCRIPT_PEEK)
+    if (action == BUCKET_SCRIPT_PEEK)
         return;
+    if (!allowed) {
+        check_brought_back(twin, now_ms);
+        return;
+    }
     for (size_t i = 0; i < policy->window_count; i++) {
         /* giving back to what is not there writes nothing */
         if (ours[i].level < policy->windows[i].capacity_units || twin->is_known[i])
@@ -260,7 +283,9 @@ static int64_t random_step(const struct limit_window *window)
     case 0:
         return 0;
     case 1:
-        return -random_amount(&source, window->period_ms / 1000 + 2); /* ahead of Redis's clock */
+        return -random_amount(&source, random_amount(&source, 2) == 0
+                                           ? window->period_ms / 1000 + 2
+                                           : 2 * window->period_ms); /* ahead of Redis's clock */
     case 2:
         return random_amount(&source, window->refill_ms < 100000000000 ? window->refill_ms + 1
                                                                        : 100000000000);
