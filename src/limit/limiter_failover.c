@@ -65,12 +65,19 @@ static void go_down(struct limiter_failover *failover,
     limiter_failover_flush_held(failover);
 }
 
+/* A decision for so many windows failed. */
+static void note_script(struct limiter_failover *failover, size_t window_count)
+{
+    if (failover->script_windows < window_count)
+        failover->script_windows = window_count;
+}
+
 static void open_if_enough(struct limiter_failover *failover, const struct redis_failure *failure)
 {
     if (failover->state != FAILOVER_UP ||
         failover->timeouts_in_row + failover->write_failures_in_row < failover->breaker_failures)
         return;
-    failover->has_script_failed = true; /* or was too slow: a SET alone proves nothing */
+    note_script(failover, 1); /* or was too slow: a SET alone proves nothing */
     go_down(failover, redis_client_is_ready(failover->client) ? FAILOVER_PROBING : FAILOVER_AWAY,
             failure);
 }
@@ -86,10 +93,11 @@ void limiter_failover_count_timeout(struct limiter_failover *failover)
 }
 
 void limiter_failover_count_failure(struct limiter_failover *failover,
+                                    size_t window_count,
                                     const struct redis_failure *failure)
 {
     limiter_redis_count_error(failover->redis, failure->reason);
-    failover->has_script_failed = true;
+    note_script(failover, window_count);
     failover->write_failures_in_row++;
     open_if_enough(failover, failure);
 }
@@ -118,7 +126,7 @@ static void go_up(struct limiter_failover *failover)
     failover->state = FAILOVER_UP;
     failover->timeouts_in_row = 0;
     failover->write_failures_in_row = 0;
-    failover->has_script_failed = false;
+    failover->script_windows = 0;
     confirm(failover);
     /* Debts first: on this connection they are charged before the decisions that follow. */
     limiter_ledger_start(failover->ledger);
@@ -130,8 +138,7 @@ static void go_up(struct limiter_failover *failover)
 
 static void probe_after(struct limiter_failover *failover, int64_t delay_ms)
 {
-    limiter_probe_start(failover->probe, delay_ms, failover->timeout_ms,
-                        failover->has_script_failed);
+    limiter_probe_start(failover->probe, delay_ms, failover->timeout_ms, failover->script_windows);
 }
 
 static void on_probed(void *arg, const struct redis_failure *failure, bool is_wrong_place)
@@ -186,7 +193,7 @@ static void on_down(void *arg, const struct redis_failure *failure, bool was_rea
     /* What was asked may be why it ended: then a probe that only writes would say well again. */
     if (failover->state == FAILOVER_UP && was_ready &&
         (failure->reason == REDIS_REASON_BAD_REPLY || !TAILQ_EMPTY(&failover->calls)))
-        failover->has_script_failed = true;
+        note_script(failover, 1);
     go_down(failover, FAILOVER_AWAY, failure);
 }
 

@@ -77,7 +77,8 @@ struct limiter_failover {
                                      = none, or it has an answer */
     struct mem_pool pool;
     struct limiter_probe *probe;
-    bool has_script_failed; /* since Redis was last found well: the probe is to run it */
+    size_t script_windows; /* of the widest decision that failed since Redis was last found well:
+                              the probe is to run the script for as many; 0 = none has */
     struct bucket_shape
         *shares[LIMITER_FAILOVER_SHARES]; /* by the whole shape's number; each with a reference */
 };
@@ -95,8 +96,9 @@ void limiter_failover_free_calls(struct limiter_failover *failover);
 /* limiter_failover.c */
 /* A decision had no answer in time. May go down, and then calls back. */
 void limiter_failover_count_timeout(struct limiter_failover *failover);
-/* A decision was answered with this error. Likewise. */
+/* A decision for so many windows was answered with this error. Likewise. */
 void limiter_failover_count_failure(struct limiter_failover *failover,
+                                    size_t window_count,
                                     const struct redis_failure *failure);
 /* A decision was answered after `took_ms`; `has_written` = and it charged, which proves that Redis
  * takes writes. What came after the timeout ends no row of timeouts: its request had given up. */

@@ -370,18 +370,19 @@ static bool send_again(struct limiter_call *call, enum limiter_redis_status stat
 }
 
 /* NOSCRIPT to the script's own text: no Redis says that. */
-static void count_text_refused(struct limiter_failover *failover)
+static void count_text_refused(struct limiter_failover *failover, size_t window_count)
 {
     struct redis_failure failure;
 
     redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "NOSCRIPT to EVAL");
-    limiter_failover_count_failure(failover, &failure);
+    limiter_failover_count_failure(failover, window_count, &failure);
 }
 
 /* No decision came of it. */
 static void use_failure(struct limiter_call *call, const struct limiter_redis_answer *from)
 {
     struct limiter_failover *failover = call->failover;
+    size_t window_count = call->shape->policy.window_count;
 
     switch (from->status) {
     case LIMITER_REDIS_LATE:
@@ -390,7 +391,7 @@ static void use_failure(struct limiter_call *call, const struct limiter_redis_an
         owe(call);
         answer_locally(call, true);
         if (from->status == LIMITER_REDIS_NO_SCRIPT && call->was_resent)
-            count_text_refused(failover);
+            count_text_refused(failover, window_count);
         break;
     case LIMITER_REDIS_ODD_KEY:
         /* Nothing can ever be charged there: no debt. And the store has not failed, so on_failure
@@ -403,7 +404,7 @@ static void use_failure(struct limiter_call *call, const struct limiter_redis_an
         owe_adjustment(call);
         owe(call);
         answer_locally(call, true);
-        limiter_failover_count_failure(failover, &from->failure);
+        limiter_failover_count_failure(failover, window_count, &from->failure);
         if (from->status == LIMITER_REDIS_READ_ONLY)
             redis_client_drop(failover->client, &from->failure);
         break;
@@ -411,7 +412,7 @@ static void use_failure(struct limiter_call *call, const struct limiter_redis_an
         /* Replies may be one off: none of this connection is to be believed any more. */
         owe(call);
         answer_locally(call, true);
-        limiter_failover_count_failure(failover, &from->failure);
+        limiter_failover_count_failure(failover, window_count, &from->failure);
         redis_client_drop(failover->client, &from->failure);
         break;
     case LIMITER_REDIS_LOST:

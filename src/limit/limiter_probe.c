@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SET, DEL and, if asked for, the script and another DEL, in one pipeline. The
+ * SET, DEL and, if asked for, the script and more DELs, in one pipeline. The
  * verdict is given when all that counts has been answered; the first failure
  * makes it.
  */
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kamiyo/base/mem.h"
+#include "kamiyo/base/text.h"
 #include "kamiyo/net/loop.h"
 
 #include "limit_store.h"
@@ -19,7 +20,7 @@
 /* After an answer that came too late. */
 #define AGAIN_MS 20
 
-/* One window that a probe cannot exhaust; its key lives 20 s. */
+/* Windows that a probe cannot exhaust; their keys live 20 s. */
 #define POLICY_LIMIT     1000
 #define POLICY_PERIOD_MS 10000
 
@@ -29,11 +30,10 @@ struct limiter_probe {
     const struct limit_store *store;
     limiter_probe_fn *done;
     void *arg;
-    struct limit_policy policy;
+    struct limit_policy policy; /* with as many windows as the script is to be run for */
     struct loop_timer timer;
     struct redis_call *write;
     struct redis_call *script;
-    bool runs_script;
     bool is_whole; /* the script is sent as text: its hash is not known there */
     int64_t timeout_ms;
     int64_t sent_ms;
@@ -66,8 +66,8 @@ struct limiter_probe *limiter_probe_create(struct loop *loop,
     probe->store = store;
     probe->done = done;
     probe->arg = arg;
-    probe->policy.window_count = 1;
-    probe->policy.windows[0] = window;
+    for (size_t i = 0; i < LIMIT_MAX_WINDOWS; i++)
+        probe->policy.windows[i] = window;
     loop_timer_init(&probe->timer, ask, probe);
     return probe;
 }
@@ -91,11 +91,11 @@ void limiter_probe_stop(struct limiter_probe *probe)
 void limiter_probe_start(struct limiter_probe *probe,
                          int64_t delay_ms,
                          int64_t timeout_ms,
-                         bool runs_script)
+                         size_t script_windows)
 {
     limiter_probe_stop(probe);
     probe->timeout_ms = timeout_ms;
-    probe->runs_script = runs_script;
+    probe->policy.window_count = script_windows;
     if (delay_ms > 0)
         loop_timer_start(probe->loop, &probe->timer, delay_ms);
     else
@@ -193,8 +193,26 @@ static void remove_key(struct limiter_probe *probe, struct slice key)
     redis_client_cancel(&call);
 }
 
+/* Those that the script was run for: each by a command of its own, for they may be in several
+ * slots. */
+static void remove_keys(struct limiter_probe *probe, struct slice first)
+{
+    remove_key(probe, first);
+    for (size_t i = 1; i < probe->policy.window_count; i++) {
+        char memory[512];
+        struct text text;
+
+        text_init(&text, memory, sizeof(memory));
+        text_append(&text, first);
+        text_append_char(&text, ':');
+        text_append_u64(&text, i + 1);
+        remove_key(probe, text_slice(&text));
+    }
+}
+
 static bool run_script(struct limiter_probe *probe)
 {
+    bool is_identity = limiter_redis_layout(probe->redis) == LIMIT_LAYOUT_IDENTITY;
     char memory[512];
     struct limiter_redis_request request = {
         .action = BUCKET_SCRIPT_TAKE,
@@ -204,10 +222,13 @@ static bool run_script(struct limiter_probe *probe)
         .policy = &probe->policy,
     };
 
+    /* There all windows of a decision are one key's. */
+    if (is_identity)
+        probe->policy.window_count = 1;
     if (limiter_redis_send(probe->redis, &request, on_script, probe, &probe->script) ==
         PROGRESS_DONE)
         return false;
-    remove_key(probe, request.exact_key);
+    remove_keys(probe, request.exact_key);
     return true;
 }
 
@@ -231,6 +252,6 @@ static void ask(void *arg)
     }
     limiter_redis_count_command(probe->redis);
     remove_key(probe, key);
-    if (probe->runs_script)
+    if (probe->policy.window_count > 0)
         (void)run_script(probe); /* what cannot be sent now is seen at the next decision */
 }

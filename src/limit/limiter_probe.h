@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kamiyo/base/attributes.h"
@@ -10,7 +11,8 @@
 /*
  * Whether Redis is fit to decide, asked before the breaker closes: a write of
  * <prefix>:probe:<instance> with a TTL, which is removed again; after errors
- * that the script met, a run of the script on that key too.
+ * that the script met, a run of the script on that key too, and on as many as
+ * decisions have: what a cluster refuses for two keys it may do for one.
  */
 struct limit_store;
 struct limiter_probe;
@@ -31,10 +33,11 @@ struct limiter_probe *limiter_probe_create(struct loop *loop,
 void limiter_probe_destroy(struct limiter_probe **probe);
 /*
  * Ask after `delay_ms`, in place of a probe that is under way. An answer that takes longer than
- * `timeout_ms` (a stopped Redis that goes on) does not count: it is asked again.
+ * `timeout_ms` (a stopped Redis that goes on) does not count: it is asked again. The script is run
+ * for so many windows; 0 = not at all.
  */
 void limiter_probe_start(struct limiter_probe *probe,
                          int64_t delay_ms,
                          int64_t timeout_ms,
-                         bool runs_script);
+                         size_t script_windows);
 void limiter_probe_stop(struct limiter_probe *probe);

@@ -186,6 +186,20 @@ static void append_script(const char *sha, size_t key_count, struct text *comman
     text_append(command, SLICE("\r\n"));
 }
 
+/* The i-th window's part of its key. */
+static struct slice key_end(const struct limiter_redis *redis,
+                            const struct limiter_redis_request *request,
+                            const struct script_form *form,
+                            size_t i,
+                            char further[2])
+{
+    if (request->exact_key.length == 0)
+        return is_identity(redis) ? (struct slice){NULL, 0} : form->names[i];
+    further[0] = ':';
+    further[1] = (char)('1' + i); /* at most LIMIT_MAX_WINDOWS */
+    return (struct slice){further, i > 0 ? 2 : 0};
+}
+
 static void append_keys(const struct limiter_redis *redis,
                         const struct limiter_redis_request *request,
                         const struct script_form *form,
@@ -198,10 +212,10 @@ static void append_keys(const struct limiter_redis *redis,
     struct slice stem = {NULL, length};
 
     for (size_t i = 0; i < count; i++) {
-        struct slice window =
-            is_exact || is_identity(redis) ? (struct slice){NULL, 0} : form->names[i];
+        char further[2];
+        struct slice end = key_end(redis, request, form, i, further);
 
-        append_size(command, '$', length + window.length);
+        append_size(command, '$', length + end.length);
         if (stem.data != NULL)
             text_append(command, stem);
         else if (is_exact)
@@ -209,7 +223,7 @@ static void append_keys(const struct limiter_redis *redis,
         else
             append_stem(redis, request->key, request->route, command);
         stem.data = command->data + command->length - length; /* for the next */
-        text_append(command, window);
+        text_append(command, end);
         text_append(command, SLICE("\r\n"));
     }
 }
@@ -246,8 +260,9 @@ static size_t command_size(const struct limiter_redis *redis,
                            const struct limiter_redis_request *request,
                            const char *sha)
 {
-    return (sha != NULL ? SHA_LENGTH : bucket_lua_size) + request->exact_key.length +
-           request->policy->window_count * (limiter_redis_key_size(redis) + 24) +
+    return (sha != NULL ? SHA_LENGTH : bucket_lua_size) +
+           request->policy->window_count *
+               (limiter_redis_key_size(redis) + request->exact_key.length + 24) +
            BUCKET_SCRIPT_ARGUMENT_BYTES + (size_t)5 * 24;
 }
 

@@ -39,7 +39,8 @@ struct limiter_redis_request {
     int64_t tokens;
     struct slice key;
     struct slice route;     /* empty = the default buckets */
-    struct slice exact_key; /* not empty: this key of Redis, for a policy of one window */
+    struct slice exact_key; /* not empty: this key of Redis, and with ":2" and so on behind it for
+                               further windows, each a hash of its own */
     const struct limit_policy *policy;
 };
 /* As redis_client_command without a timeout. */

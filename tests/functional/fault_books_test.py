@@ -9,7 +9,8 @@ import time
 
 from harness import cases, eventually, timeout
 from harness.message import request
-from harness.redis_load import AWAY, BACKEND, greeted, sound
+from harness.redis_load import AWAY, BACKEND, WIDE_LIMIT, greeted, sound, under_load
+from harness.redis_proxy import ScriptedRedis
 
 LIMIT = 1000
 WINDOW = "25920000s"
@@ -130,6 +131,23 @@ def test_promoted_replica_takes_over_the_books(t):
 
 def cut(arguments):
     raise OSError("the connection ends instead of an answer")
+
+
+def refuse_two_keys(arguments):
+    """As a node of a cluster does: keys of one decision hash to slots that differ."""
+    return b"-CROSSSLOT Keys in request don't hash to the same slot\r\n" if arguments[2] != b"1" else sound(arguments)
+
+
+@timeout(30)
+def test_two_windows_in_a_cluster(t):
+    """What the probe asks is what decisions ask: one outage, and not thirty a second."""
+    store = ScriptedRedis(lambda arguments: refuse_two_keys(arguments) if arguments[0] in (b"EVALSHA", b"EVAL") else sound(arguments))
+    t.defer(store.close)
+    gateway, load = under_load(t, store.url, tiers={"anonymous": {"365d": WIDE_LIMIT, "366d": WIDE_LIMIT}})
+    load.loses("bad reply: CROSSSLOT")
+    time.sleep(1.0)
+    assert len(gateway.log_lines(AWAY)) == len(gateway.log_lines(BACKEND)) == 1, gateway.stderr()
+    load.stop()
 
 
 NONSENSE = {"garbage": b"hello\r\n", "nil": b"$-1\r\n", "an error": b"-ERR boom\r\n", "no script ever": b"-NOSCRIPT No matching script\r\n",
