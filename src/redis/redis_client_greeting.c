@@ -48,12 +48,25 @@ check_greeting(struct redis_client *client, const struct redis_result *result, b
     return false;
 }
 
+/* What is not understood is not taken for a yes: who knows whose database this is then. */
+static void check_ok(struct redis_client *client, const struct redis_result *result, const char *to)
+{
+    struct redis_failure failure;
+    struct slice text;
+
+    if (!check_greeting(client, result, false))
+        return;
+    if (redis_reply_is_string(result->reply, &text) && slice_equal(text, SLICE("OK"))) {
+        greeting_went_on(client);
+        return;
+    }
+    redis_failure_set(&failure, REDIS_REASON_BAD_REPLY, "to %s", to);
+    fail_greeting(client, &failure);
+}
+
 static void on_auth(void *arg, const struct redis_result *result)
 {
-    struct redis_client *client = arg;
-
-    if (check_greeting(client, result, false))
-        greeting_went_on(client);
+    check_ok(arg, result, "AUTH");
 }
 
 static void on_select(void *arg, const struct redis_result *result)
@@ -69,8 +82,7 @@ static void on_select(void *arg, const struct redis_result *result)
         fail_greeting(client, &failure);
         return;
     }
-    if (check_greeting(client, result, false))
-        greeting_went_on(client);
+    check_ok(client, result, "SELECT");
 }
 
 static void on_name(void *arg, const struct redis_result *result)

@@ -171,6 +171,22 @@ def test_greeting_refused(t, greeting, reason):
 
 
 @timeout(30)
+@cases({"SELECT": "redis://127.0.0.1:{}/1", "AUTH": "redis://:secret@127.0.0.1:{}"})
+def test_greeting_not_understood(t, url):
+    """No error, and no OK either: nobody knows whose database this is."""
+    store = ScriptedRedis(sound)
+    t.defer(store.close)
+    answer = store._answer
+    store._answer = lambda arguments: b"*0\r\n" if arguments[0] in (b"SELECT", b"AUTH") else answer(arguments)
+    gateway, load = under_load(t, url.format(store.port))
+    load.loses("bad reply: to ")
+    assert gateway.log_lines("(Redis: False)")
+    store._answer = answer
+    load.finds()
+    load.stop()
+
+
+@timeout(30)
 def test_wrong_password_until_it_is_right(t):
     redis = t.redis()
     master = Master(t, redis)
