@@ -38,23 +38,41 @@ void redis_budget_destroy(struct redis_budget **budget)
     *budget = NULL;
 }
 
-int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms)
+/* Behind all others. A worker's "now" may be a tick of the clock older than another's: the entries
+ * stay in order all the same. */
+static void enter(struct redis_budget *budget, int64_t at_ms)
 {
-    int64_t oldest;
-    int64_t newest;
-    int64_t at_ms = now_ms;
+    size_t last = (budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND;
+    int64_t newest = budget->reserved_ms[last];
 
-    (void)pthread_mutex_lock(&budget->lock); /* a plain mutex cannot fail */
-    oldest = budget->reserved_ms[budget->next];
-    newest =
-        budget->reserved_ms[(budget->next + REDIS_BUDGET_PER_SECOND - 1) % REDIS_BUDGET_PER_SECOND];
-    /* The entries are in order, so this alone puts it behind whoever waits already. */
-    if (oldest != 0 && at_ms < oldest + PERIOD_MS)
-        at_ms = oldest + PERIOD_MS;
-    /* A worker's "now" may be a tick of the clock older than another's: no reason to wait, only to
-     * keep the entries in order. */
     budget->reserved_ms[budget->next] = at_ms < newest ? newest : at_ms;
     budget->next = (budget->next + 1) % REDIS_BUDGET_PER_SECOND;
+}
+
+/* The first moment that is left, from `now_ms` on. */
+static int64_t free_from(const struct redis_budget *budget, int64_t now_ms)
+{
+    int64_t oldest = budget->reserved_ms[budget->next];
+
+    /* The entries are in order, so this alone puts it behind whoever waits already. */
+    return oldest != 0 && now_ms < oldest + PERIOD_MS ? oldest + PERIOD_MS : now_ms;
+}
+
+int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms)
+{
+    int64_t at_ms;
+
+    (void)pthread_mutex_lock(&budget->lock); /* a plain mutex cannot fail */
+    at_ms = free_from(budget, now_ms);
+    enter(budget, at_ms);
     (void)pthread_mutex_unlock(&budget->lock); /* likewise */
     return at_ms;
+}
+
+void redis_budget_count(struct redis_budget *budget, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&budget->lock); /* a plain mutex cannot fail */
+    if (free_from(budget, now_ms) == now_ms)
+        enter(budget, now_ms);
+    (void)pthread_mutex_unlock(&budget->lock); /* likewise */
 }

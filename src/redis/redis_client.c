@@ -473,6 +473,7 @@ void redis_client_start(struct redis_client *client,
     client->handler = handler != NULL ? handler : &no_handler;
     client->arg = arg;
     client->script = script;
+    redis_budget_count(client->shared->budget, loop_now_ms(client->loop));
     connect_now(client);
 }
 

@@ -21,3 +21,6 @@ void redis_budget_destroy(struct redis_budget **budget);
  * reservation cannot be given back.
  */
 int64_t redis_budget_reserve(struct redis_budget *budget, int64_t now_ms) MUST_CHECK;
+/* An attempt that waits for nothing, a worker's first, is made now: it counts while there is room.
+ */
+void redis_budget_count(struct redis_budget *budget, int64_t now_ms);

@@ -64,12 +64,30 @@ static void test_an_older_now_does_not_wait(void **state)
     redis_budget_destroy(&budget);
 }
 
+/* Those that wait for nothing count as well, as far as there is room, and hold no moment to come.
+ */
+static void test_what_did_not_wait_counts(void **state)
+{
+    struct redis_budget *budget = redis_budget_create();
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        redis_budget_count(budget, 5000);
+    for (int i = 4; i < REDIS_BUDGET_PER_SECOND; i++)
+        assert_int_equal(redis_budget_reserve(budget, 5001), 5001);
+    for (int i = 0; i < 3; i++)
+        redis_budget_count(budget, 5002);
+    assert_in_range(redis_budget_reserve(budget, 5003), 6000 + LATENESS_MS, 6200);
+    redis_budget_destroy(&budget);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ten_in_any_second),
         cmocka_unit_test(test_ten_at_once_after_a_rest),
         cmocka_unit_test(test_an_older_now_does_not_wait),
+        cmocka_unit_test(test_what_did_not_wait_counts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
