@@ -51,6 +51,7 @@ struct redis_connection {
     size_t given_count;     /* commands, as redis_command's number */
     size_t sent_count;      /* likewise; behind it what has not left */
     size_t delivered_count; /* replies */
+    size_t unended_bytes;   /* read since the last of them ended */
     int64_t unsent_ms;      /* monotonic: when the first was given that has not left */
     bool is_reader_busy;    /* hiredis's reader has the beginning of a script's reply */
     struct redis_integers integers;

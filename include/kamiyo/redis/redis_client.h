@@ -52,7 +52,7 @@ struct redis_client;
 /* Commands that may be without their replies at a time; the next is refused. */
 #define REDIS_CLIENT_MAX_IN_FLIGHT 8192
 /* Bytes of a reply that is not complete yet; more, and the connection is dropped. */
-#define REDIS_CLIENT_MAX_REPLY_BYTES (256 * 1024)
+#define REDIS_CLIENT_MAX_REPLY_BYTES (64 * 1024)
 
 /* All run from the loop, never inside a call of the owner's. Any may be NULL. */
 struct redis_client_handler {

@@ -364,6 +364,27 @@ static void test_endless(void **state)
     teardown(&f);
 }
 
+/* Arrays in arrays: what hiredis has read of them is no bytes any more, and bounded as well. */
+static void test_endless_in_depth(void **state)
+{
+    static const char level[] = "*1\r\n";
+    static char levels[8192];
+    struct fixture f;
+    size_t length = 0;
+
+    setup(&f, state);
+    for (size_t i = 0; i < sizeof(levels); i++)
+        levels[i] = level[i % 4];
+    send_script(&f);
+    while (!f.is_closed) {
+        assert_true(length <= REDIS_CLIENT_MAX_REPLY_BYTES + sizeof(levels));
+        push(&f, levels, sizeof(levels));
+        length += sizeof(levels);
+    }
+    assert_string_equal(f.failure.detail, "a reply without end");
+    teardown(&f);
+}
+
 /* What the socket does not take is kept and sent later, and the room is there again. */
 static void test_output(void **state)
 {
@@ -410,6 +431,7 @@ int main(void)
         LOOP_TEST(test_close_inside),
         LOOP_TEST(test_end_inside_reply),
         LOOP_TEST(test_endless),
+        LOOP_TEST(test_endless_in_depth),
         LOOP_TEST(test_output),
     };
 
