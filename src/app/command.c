@@ -18,6 +18,7 @@ const struct command command_table[] = {
     {"explain", command_explain,
      "what the gateway would make of a request; --live asks the running one"},
     {"replay", command_replay, "run an access log through a policy: who would be refused"},
+    {"top", command_top, "what the running gateway does, second by second, in the terminal"},
     {"init", command_init, "print a commented configuration"},
     {"healthcheck", command_healthcheck, "exit 0 when the running gateway is well; for containers"},
     {"version", command_version, "the version"},
