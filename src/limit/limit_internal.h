@@ -75,3 +75,7 @@ void limiter_failover_reset(struct limiter_failover *failover,
                             const struct limit_buckets *buckets,
                             limiter_reset_fn *done,
                             void *arg);
+/* True if Redis is away: it is deleted there when Redis is back, and the caller answers for the
+ * table alone. What other workers have charged by then of what was spent meanwhile goes with it. */
+bool limiter_failover_keep_reset(struct limiter_failover *failover,
+                                 const struct limit_buckets *buckets) MUST_CHECK;

@@ -296,7 +296,7 @@ void limiter_reset(struct limiter *limiter,
                          &bucket_key);
         deleted += bucket_table_reset(limiter->shared->table, &bucket_key);
     }
-    if (limiter->failover != NULL) {
+    if (limiter->failover != NULL && !limiter_failover_keep_reset(limiter->failover, buckets)) {
         limiter_failover_reset(limiter->failover, buckets, done, arg);
         return;
     }

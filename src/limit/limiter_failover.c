@@ -128,6 +128,7 @@ static void go_up(struct limiter_failover *failover)
     failover->write_failures_in_row = 0;
     failover->script_windows = 0;
     confirm(failover);
+    limiter_reset_send_kept(failover->reset); /* before the debts, which were spent after it */
     /* Debts first: on this connection they are charged before the decisions that follow. */
     limiter_ledger_start(failover->ledger);
     limiter_presence_start(failover->presence);
@@ -223,6 +224,12 @@ void limiter_failover_reset(struct limiter_failover *failover,
                             void *arg)
 {
     limiter_reset_start(failover->reset, buckets, done, arg);
+}
+
+bool limiter_failover_keep_reset(struct limiter_failover *failover,
+                                 const struct limit_buckets *buckets)
+{
+    return failover->state != FAILOVER_UP && limiter_reset_keep(failover->reset, buckets);
 }
 
 void limiter_failover_leave(struct limiter_failover *failover)

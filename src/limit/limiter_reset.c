@@ -4,9 +4,13 @@
  * buckets (the default ones, then each route's): DEL of its windows' keys, or
  * in layout identity HLEN and DEL of its one key, whose fields are counted
  * three a window. The answers are added up; the last one tells the caller.
+ *
+ * One that is asked for while Redis is away is kept, and sent when it is back;
+ * if that fails, when it is back the next time.
  */
 #include "limiter_reset.h"
 
+#include <string.h>
 #include <sys/queue.h>
 
 #include "kamiyo/base/mem.h"
@@ -17,6 +21,7 @@
 /* An operator waits this long. */
 #define RESET_TIMEOUT_MS 1000
 #define FIELDS_A_WINDOW  3
+#define MAX_KEPT         256
 
 struct reset_step {
     struct job *job;
@@ -37,10 +42,21 @@ struct job {
     struct reset_step steps[];
 };
 
+/* Asked for while Redis is away. */
+struct kept {
+    LIST_ENTRY(kept) entry;
+    struct limiter_reset *reset;
+    struct limit_buckets buckets; /* what it points to follows, in the same allocation */
+    bool is_under_way;
+    struct slice names[];
+};
+
 struct limiter_reset {
     struct loop *loop;
     struct limiter_redis *redis;
     LIST_HEAD(, job) jobs;
+    LIST_HEAD(, kept) kept;
+    size_t kept_count;
 };
 
 struct limiter_reset *limiter_reset_create(struct loop *loop, struct limiter_redis *redis)
@@ -61,14 +77,24 @@ static void free_job(struct job *job)
     mem_free(job);
 }
 
+static void free_kept(struct kept *kept)
+{
+    LIST_REMOVE(kept, entry);
+    kept->reset->kept_count--;
+    mem_free(kept);
+}
+
 void limiter_reset_destroy(struct limiter_reset **reset)
 {
     struct job *job;
+    struct kept *kept;
 
     if (*reset == NULL)
         return;
     while ((job = LIST_FIRST(&(*reset)->jobs)) != NULL)
         free_job(job);
+    while ((kept = LIST_FIRST(&(*reset)->kept)) != NULL)
+        free_kept(kept);
     mem_free(*reset);
     *reset = NULL;
 }
@@ -175,4 +201,65 @@ void limiter_reset_start(struct limiter_reset *reset,
         delete_set(job, buckets, buckets->routes[i]);
     if (job->pending == 0)
         loop_defer(reset->loop, &job->failed_task);
+}
+
+/* --- while Redis is away --- */
+
+static struct slice copy_to(char **end, struct slice from)
+{
+    struct slice copy = {*end, from.length};
+
+    if (from.length > 0)
+        memcpy(*end, from.data, from.length);
+    *end += from.length;
+    return copy;
+}
+
+bool limiter_reset_keep(struct limiter_reset *reset, const struct limit_buckets *buckets)
+{
+    size_t name_count = buckets->route_count + buckets->window_name_count;
+    size_t length = buckets->key.length;
+    struct kept *kept;
+    char *end;
+
+    if (reset->kept_count == MAX_KEPT)
+        return false;
+    for (size_t i = 0; i < buckets->route_count; i++)
+        length += buckets->routes[i].length;
+    for (size_t i = 0; i < buckets->window_name_count; i++)
+        length += buckets->window_names[i].length;
+    kept = mem_alloc(sizeof(*kept) + name_count * sizeof(kept->names[0]) + length);
+    end = (char *)&kept->names[name_count];
+    *kept = (struct kept){.reset = reset, .buckets = *buckets};
+    kept->buckets.key = copy_to(&end, buckets->key);
+    for (size_t i = 0; i < buckets->route_count; i++)
+        kept->names[i] = copy_to(&end, buckets->routes[i]);
+    for (size_t i = 0; i < buckets->window_name_count; i++)
+        kept->names[buckets->route_count + i] = copy_to(&end, buckets->window_names[i]);
+    kept->buckets.routes = kept->names;
+    kept->buckets.window_names = kept->names + buckets->route_count;
+    LIST_INSERT_HEAD(&reset->kept, kept, entry);
+    reset->kept_count++;
+    return true;
+}
+
+static void on_kept_done(void *arg, int64_t deleted)
+{
+    struct kept *kept = arg;
+
+    kept->is_under_way = false;
+    if (deleted >= 0)
+        free_kept(kept);
+}
+
+void limiter_reset_send_kept(struct limiter_reset *reset)
+{
+    struct kept *kept;
+
+    LIST_FOREACH (kept, &reset->kept, entry) {
+        if (kept->is_under_way)
+            continue;
+        kept->is_under_way = true;
+        limiter_reset_start(reset, &kept->buckets, on_kept_done, kept);
+    }
 }

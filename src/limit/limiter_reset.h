@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kamiyo/base/attributes.h"
@@ -21,3 +22,8 @@ void limiter_reset_start(struct limiter_reset *reset,
                          const struct limit_buckets *buckets,
                          limiter_reset_fn *done,
                          void *arg);
+/* Redis is away: keep it for limiter_reset_send_kept(). False if too many are kept. */
+bool limiter_reset_keep(struct limiter_reset *reset,
+                        const struct limit_buckets *buckets) MUST_CHECK;
+/* Redis is back. */
+void limiter_reset_send_kept(struct limiter_reset *reset);

@@ -120,6 +120,29 @@ def test_share_holds_the_dearest_request(t):
 
 
 @timeout(60)
+@cases({"window": ("window",), "identity": ("identity",)})
+def test_a_reset_while_redis_is_away(t, layout):
+    """It is answered for the table at once and done in Redis afterwards; what was spent since is charged, what before is not."""
+    redis = t.redis("--appendonly", "yes", "--appendfsync", "no")  # written before the answer: a kill loses nothing of it
+    config = settings(redis.url, timeout=UNHURRIED, tiers={"anonymous": {"day": 10}}, layout=layout)
+    config["routes"] = [{"name": "own", "path": "/own", "tiers": {"anonymous": {"day": 5}}}]
+    gateway, upstream = t.pair({**config, "workers": 1})
+    assert [gateway.get(target).status for target in ("/", "/", "/", "/own")] == [200] * 4
+    redis.kill()
+    assert [gateway.get("/").status for _ in range(8)] == [200] * 7 + [429]
+    answer = gateway.admin("/api/buckets/ip:127.0.0.1", "DELETE")
+    assert answer.status == 200 and json.loads(answer.body)["deleted"] == 2, answer
+    assert [gateway.get("/").one("x-ratelimit-remaining") for _ in range(2)] == ["9", "8"]
+    redis.start()
+    gateway.wait_log(BACKEND, count=2)
+    key, field = ("ratelimit:ip:127.0.0.1:day", "tokens") if layout == "window" else ("ratelimit:{ip:127.0.0.1}", "day:tokens")
+    eventually(lambda: round(float(redis.hash(key).get(field, 10))) == 8, lambda: f"{redis.hash(key)}")
+    assert redis.keys() == [key] + [name for name in redis.keys() if "probe" in name], "the route's bucket is still there"
+    assert gateway.get("/").one("x-ratelimit-remaining") == "7"
+    assert gateway.get("/own").one("x-ratelimit-remaining") == "4"
+
+
+@timeout(60)
 @cases({"local": ("local", 200), "allow": ("allow", 200), "deny": ("deny", 503)})
 def test_on_failure(t, word, status):
     redis = t.redis()

@@ -119,7 +119,7 @@ void limiter_peek_local(struct limiter *limiter,
                         struct limit_decision *decision);
 
 /* For limiter_reset: how many buckets (windows) were deleted in the store, or in the table when
- * there is none; -1 = the store did not answer. */
+ * there is none or it is away; -1 = the store did not answer. */
 typedef void limiter_reset_fn(void *arg, int64_t deleted);
 /* All buckets of one identity: those of these routes, and the default ones (route ""). */
 struct limit_buckets {
@@ -130,8 +130,9 @@ struct limit_buckets {
     size_t window_name_count;
 };
 /*
- * Delete them in the store and in the table, and the memory of denials. Borrowed during the call;
- * `done` runs later, once, on the loop's thread.
+ * Delete them in the store and in the table, and the memory of denials. While the store is away it
+ * is done there when it is back. Borrowed during the call; `done` runs later, once, on the loop's
+ * thread.
  */
 void limiter_reset(struct limiter *limiter,
                    const struct limit_buckets *buckets,
