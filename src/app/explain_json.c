@@ -199,8 +199,10 @@ static void put_headers(struct text *out, const struct explain *explain)
 
     text_append(out, SLICE(", \"headers\": {"));
     if (explain->status == 429 || explain->status == 503) {
-        text_append_format(out, "\"Retry-After\": \"%lld\"",
-                           explain->wait_ms > 0 ? ((long long)explain->wait_ms + 999) / 1000 : 1);
+        const struct limit_decision wait = {.wait_ms = explain->wait_ms};
+
+        put_number(out, "\"Retry-After\": \"", limit_fields_retry_after(&wait));
+        text_append_char(out, '"');
         between = ", \"";
     }
     text_init(&fields, memory, sizeof(memory));
