@@ -4,7 +4,7 @@
  * and flags no repeated key, so this file does both; it goes on after whatever
  * it refuses itself, so that one run shows all there is, and stops only where
  * libyaml's own syntax error leaves nothing to go on with.
- * Used by config_load and key_file, and by nobody in the data path.
+ * Used by config_load and config_key_file, and by nobody in the data path.
  */
 #include "kamiyo/config/yaml_tree.h"
 
