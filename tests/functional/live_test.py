@@ -193,9 +193,9 @@ def test_events_end_with_a_drain_and_do_not_delay_it(t):
     events = list(iter(stream.event, None))
     assert events[-1] == ("end", {"reason": "draining"})
     assert Stream(gateway).status == 503
+    watching = [socket.create_connection(("127.0.0.1", gateway.admin_port)) for _ in range(3)]
     gate.set()
     assert client.response().status == 200
-    watching = [socket.create_connection(("127.0.0.1", gateway.admin_port)) for _ in range(3)]
     assert gateway.process.wait(PATIENCE) == 0
     for each in watching:
         each.close()
