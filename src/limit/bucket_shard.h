@@ -23,9 +23,10 @@ struct bucket_record {
     int64_t time_ms;         /* when the levels were right */
     int64_t denied_until_ms; /* a remembered denial; 0 = none */
     int64_t debt_tokens;     /* the ledger */
-    uint32_t denied_cost;
-    uint16_t shape;     /* the shard holds a reference */
-    uint8_t key_length; /* never 0: the slab's mark */
+    uint32_t denied_cost : 31;
+    uint32_t is_renewing : 1; /* the denial: somebody asks again, shortly before it ends */
+    uint16_t shape;           /* the shard holds a reference */
+    uint8_t key_length;       /* never 0: the slab's mark */
     uint8_t window_count;
     int64_t levels[]; /* window_count of them, then the key's bytes */
 };

@@ -22,6 +22,10 @@
 #define SHARD_BYTES ((uint64_t)1 << 20)
 #define MAX_SHARDS  256
 #define MIN_BYTES   ((uint64_t)64 * 1024)
+/* Of a remembered denial: what fits into its record. */
+#define MOST_DENIED_COST 0x7fffffff
+/* Before a denial is forgotten: many times what Redis takes to answer. */
+#define RENEWAL_MS 20
 
 struct bucket_table {
     struct hash_key hash_key;
@@ -259,10 +263,11 @@ remember_denial(struct bucket_record *record, const struct bucket_mirror *mirror
     bool is_covered = record->denied_until_ms >= mirror->denied_until_ms &&
                       record->denied_cost <= mirror->denied_cost;
 
-    if (mirror->denied_cost == 0 || mirror->denied_cost > UINT32_MAX ||
+    if (mirror->denied_cost == 0 || mirror->denied_cost > MOST_DENIED_COST ||
         mirror->denied_until_ms <= now_ms || is_covered)
         return;
-    record->denied_cost = (uint32_t)mirror->denied_cost;
+    record->denied_cost = (uint32_t)mirror->denied_cost & MOST_DENIED_COST;
+    record->is_renewing = 0;
     record->denied_until_ms = mirror->denied_until_ms;
 }
 
@@ -290,6 +295,21 @@ void bucket_table_mirror(struct bucket_table *table,
     unlock_shard(shard);
 }
 
+/*
+ * Whether this one is to ask although it would be refused: the first of the last milliseconds of a
+ * denial that would go on. When it is forgotten all who come before the next answer ask; with the
+ * answer here by then, none need to.
+ */
+static bool
+renews(struct bucket_record *record, int64_t cost, int64_t longest_wait_ms, int64_t left_ms)
+{
+    if (left_ms > RENEWAL_MS || longest_wait_ms <= left_ms + RENEWAL_MS ||
+        cost != record->denied_cost || record->is_renewing)
+        return false;
+    record->is_renewing = 1;
+    return true;
+}
+
 bool bucket_table_is_denied(struct bucket_table *table,
                             const struct bucket_key *key,
                             const struct bucket_shape *shape,
@@ -305,15 +325,22 @@ bool bucket_table_is_denied(struct bucket_table *table,
     if (record != NULL && record->shape != shape->index)
         record->denied_until_ms = 0;
     if (record != NULL && record->denied_until_ms > now_ms && cost >= record->denied_cost) {
+        int64_t left_ms = record->denied_until_ms - now_ms;
+        int64_t longest_ms = 0;
+
         /* Its milliseconds begin when Redis's do not: one less may have passed there. The wait that
          * is told must be enough for both. */
         if (record->time_ms < now_ms)
             now_ms--;
         bucket_shard_load(shard, record, shape, now_ms, buckets);
         for (size_t i = 0; i < shape->policy.window_count; i++) {
+            int64_t wait_ms;
+
             bucket_refill(&buckets[i], &shape->policy.windows[i], now_ms);
-            is_denied |= bucket_wait(&buckets[i], &shape->policy.windows[i], cost, now_ms) > 0;
+            wait_ms = bucket_wait(&buckets[i], &shape->policy.windows[i], cost, now_ms);
+            longest_ms = wait_ms > longest_ms ? wait_ms : longest_ms;
         }
+        is_denied = longest_ms > 0 && !renews(record, cost, longest_ms, left_ms);
     }
     unlock_shard(shard);
     if (is_denied)

@@ -96,6 +96,39 @@ static void test_decides_as_plain_buckets_do(void **state)
     table_teardown(&f);
 }
 
+/* Before a denial is forgotten that would go on, one asks the store, and the others need not. */
+static void test_one_renews_a_denial(void **state)
+{
+    struct table_fixture f;
+    struct bucket_mirror mirror;
+    struct limit_decision decision;
+    struct bucket_key key;
+
+    (void)state;
+    table_setup(&f, TABLE_MEMORY);
+    key = table_key(&f, "user:123");
+    mirror = table_mirror(&f, &key, 3, 50);
+    mirror.denied_cost = 4; /* for 6 s */
+    for (int64_t at_ms = TABLE_START; at_ms < TABLE_START + 3000; at_ms += 1000) {
+        mirror.denied_until_ms = at_ms + 1000;
+        bucket_table_mirror(f.table, &key, f.shape, &mirror, at_ms);
+        assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 979, &decision));
+        assert_true(bucket_table_is_denied(f.table, &key, f.shape, 5, at_ms + 985, &decision));
+        assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 985, &decision));
+        assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 985, &decision));
+        assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 999, &decision));
+        assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 1000, &decision));
+        assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 1000, &decision));
+    }
+    /* one that ends with its wait is left alone: who comes then may pass */
+    mirror.denied_until_ms = TABLE_START + 9000;
+    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 3000);
+    for (int i = 0; i < 3; i++)
+        assert_true(
+            bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 8990, &decision));
+    table_teardown(&f);
+}
+
 static void test_mirrors_and_remembers_denials(void **state)
 {
     struct table_fixture f;
@@ -341,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decides_as_plain_buckets_do),
         cmocka_unit_test(test_mirrors_and_remembers_denials),
+        cmocka_unit_test(test_one_renews_a_denial),
         cmocka_unit_test(test_the_ledger_is_collected_once),
         cmocka_unit_test(test_a_debt_is_what_windows_lack),
         cmocka_unit_test(test_other_windows_carry_over_what_they_share),
