@@ -16,13 +16,14 @@
 --   1 allowed or done   0 denied   2 late, without levels   3 not numbers or not a hash, {now * 4 + 3, window from 1}
 --
 -- Doubles are exact here: the configuration keeps levels within 2^50, and a sum beyond 2^53 is only
--- ever compared with such. Numbers leave as %.17g and %.3f, for tostring gives 14 digits.
+-- ever compared with such. Numbers leave as %.17g (%d where that is the same) and %.3f, for tostring gives 14 digits.
 -- Effects are replicated and not the script (the default since Redis 5), so TIME before a write is fine.
 --
 -- What costs (`./dev bench script`): a call of Redis 0.3 us, with a table to answer 0.6 to 0.9; a number to text, an
 -- argument or a table 0.2; a number from text, or a pattern, 0.1. Hence one packed argument, unpacked into locals for
 -- as many windows as there are as a rule; arithmetic on text that a pattern has passed; and a short way for what this
--- script wrote itself, which is most windows of most calls.
+-- script wrote itself, which is most windows of most calls. The loops set their locals one by one, for setting several
+-- at once copies each twice.
 local read, find, unpacked = redis.pcall, string.find, cmsgpack.unpack_limit
 local MOST = 1125899906842624 -- 2^50
 
@@ -38,8 +39,7 @@ if now > deadline then return {now * 4 + 2} end
 
 local hash -- the fields of one window; with names: of all, three each
 if names then hash = read('HMGET', keys[1], cmsgpack.unpack(names)) end
-local done = now * 4 + 1
-local reply = P3 and {done, 0, 0, 0} or P2 and {done, 0, 0} or {done, 0} -- so that it seldom grows
+local reply -- the first table that HMGET answers: a new one would cost more than writing over what has been read
 local allowed, new, ahead, astray, changed, stuck = true, 0, nil, nil, nil, nil
 local known, elapsed -- a last_refill and how long it is ago: the windows of one identity mostly share it
 local i, at, units, speed, full, period, burst = 1, fourth, P1, L1, full1, period1, burst1
@@ -49,7 +49,7 @@ while units do
     tokens, last, capacity = hash[i * 3 - 2], hash[i * 3 - 1], hash[i * 3]
   else
     hash = read('HMGET', keys[i], 'tokens', 'last_refill', 'capacity')
-    tokens, last, capacity = hash[1], hash[2], hash[3]
+    tokens = hash[1]; last = hash[2]; capacity = hash[3]
   end
   if last ~= known and last and #last <= 40 and find(last, '^%d+%.%d%d%d$') then -- as %.3f writes it
     local ms = last * 1000 + 0.5
@@ -59,7 +59,7 @@ while units do
 
   local level
   if last == known and capacity == burst and tokens and #tokens <= 40
-      and (tokens == '0' or find(tokens, '^%d+%.?%d+$') or find(tokens, '^%d$')) then
+      and (find(tokens, '^%d+%.?%d+$') or find(tokens, '^%d$')) then
     level = tokens * units + 0.5
     level = level - level % 1 + elapsed * speed
     if level > full then level = full end
@@ -103,6 +103,7 @@ while units do
     changed = changed or {}
     changed[i] = 'new'
   end
+  reply = reply or hash
   reply[i + 1] = level
 
   local need = cost * units
@@ -115,13 +116,13 @@ while units do
     end
   end
   i = i + 1
-  if i == 2 then units, speed, full, period, burst = P2, L2, full2, period2, burst2
-  elseif i == 3 then units, speed, full, period, burst = P3, L3, full3, period3, burst3
+  if i == 2 then units = P2; speed = L2; full = full2; period = period2; burst = burst2
+  elseif i == 3 then units = P3; speed = L3; full = full3; period = period3; burst = burst3
   elseif at < 0 then break
   else at, units, speed, full, period, burst = unpacked(argument, 5, at) end
 end
 local count = i - 1
-if not allowed and action ~= 1 then reply[1] = now * 4 end
+reply[1] = (allowed or action == 1) and now * 4 + 1 or now * 4
 
 local charge = action == 1 or action == 0 and allowed
 if charge or (stuck or astray) and action == 0 then
@@ -131,11 +132,14 @@ if charge or (stuck or astray) and action == 0 then
   local key_life, key_rest = 0, 0
   i, at, units, speed, full, period, burst = 1, fourth, P1, L1, full1, period1, burst1
   while units do
-    local level, key, novelty, text = reply[i + 1], keys[i], changed and changed[i], now_text
+    local level, key, novelty, text, tokens = reply[i + 1], keys[i], changed and changed[i], now_text, nil
     if charge then
       level = level - cost * units
       if level > full then level = full elseif level < -MOST then level = -MOST end
       reply[i + 1] = level
+      -- %d writes a whole number as %.17g does, at half the cost. Its C long may have 32 bits.
+      tokens = level / units
+      tokens = format(tokens % 1 == 0 and tokens < 2147483648 and tokens > -2147483648 and '%d' or '%.17g', tokens)
       if ahead and ahead[i] then text = format('%.3f', (now + ahead[i]) / 1000) end
     end
     -- A key lives for twice the window, or twice the time to full where that is longer, and is prolonged when less than
@@ -153,7 +157,7 @@ if charge or (stuck or astray) and action == 0 then
       if rest > key_rest then key_rest = rest end
       if charge and (novelty ~= 'new' or level < full) then
         local n, own = #fields, i * 3 - 2
-        fields[n + 1], fields[n + 2] = name[own], format('%.17g', level / units)
+        fields[n + 1], fields[n + 2] = name[own], tokens
         fields[n + 3], fields[n + 4] = name[own + 1], text
         if novelty then fields[n + 5], fields[n + 6] = name[own + 2], burst end
       elseif not charge and astray and astray[i] then
@@ -163,15 +167,15 @@ if charge or (stuck or astray) and action == 0 then
       if astray and astray[i] then call('HSET', key, 'last_refill', now_text) end
       if stuck and stuck[i] and call('PTTL', key) == -1 then call('EXPIRE', key, math.ceil(life / 1000)) end
     elseif not novelty then
-      call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text)
+      call('HSET', key, 'tokens', tokens, 'last_refill', text)
       if call('PTTL', key) < rest then call('EXPIRE', key, math.ceil(life / 1000)) end
     elseif novelty == 'limit' or level < full then -- a new one that is full says nothing
-      call('HSET', key, 'tokens', format('%.17g', level / units), 'last_refill', text, 'capacity', burst)
+      call('HSET', key, 'tokens', tokens, 'last_refill', text, 'capacity', burst)
       call('EXPIRE', key, math.ceil(life / 1000))
     end
     i = i + 1
-    if i == 2 then units, speed, full, period, burst = P2, L2, full2, period2, burst2
-    elseif i == 3 then units, speed, full, period, burst = P3, L3, full3, period3, burst3
+    if i == 2 then units = P2; speed = L2; full = full2; period = period2; burst = burst2
+    elseif i == 3 then units = P3; speed = L3; full = full3; period = period3; burst = burst3
     elseif at < 0 then break
     else at, units, speed, full, period, burst = unpacked(argument, 5, at) end
   end
@@ -182,7 +186,10 @@ if charge or (stuck or astray) and action == 0 then
   end
 end
 
+local past = count + 2
 if ahead then
   for i = 1, count do reply[count + 1 + i] = ahead[i] or 0 end
+  past = past + count
 end
+if reply[past] ~= nil then reply[past] = nil end -- a field that is left: a reply ends before its first nil
 return reply

@@ -231,7 +231,8 @@ static void step(struct twin *twin, enum bucket_script_action action, int64_t to
         bucket_script_read(policy, reply.values, reply.count, &now_ms, theirs);
     bool allowed;
 
-    if (status != BUCKET_SCRIPT_DONE && status != BUCKET_SCRIPT_DENIED)
+    /* integers only */
+    if ((status != BUCKET_SCRIPT_DONE && status != BUCKET_SCRIPT_DENIED) || *reply.text != 0)
         fail_msg("status %d of %zu values, \"%s\"", (int)status, reply.count, reply.text);
     for (size_t i = 0; i < policy->window_count; i++) {
         if (!twin->is_known[i])
