@@ -137,7 +137,7 @@ def test_a_reset_while_redis_is_away(t, layout):
     gateway.wait_log(BACKEND, count=2)
     key, field = ("ratelimit:ip:127.0.0.1:day", "tokens") if layout == "window" else ("ratelimit:{ip:127.0.0.1}", "day:tokens")
     eventually(lambda: round(float(redis.hash(key).get(field, 10))) == 8, lambda: f"{redis.hash(key)}")
-    assert redis.keys() == [key] + [name for name in redis.keys() if "probe" in name], "the route's bucket is still there"
+    assert [name for name in redis.keys() if "probe" not in name] == [key], "the route's bucket is still there"
     assert gateway.get("/").one("x-ratelimit-remaining") == "7"
     assert gateway.get("/own").one("x-ratelimit-remaining") == "4"
 
