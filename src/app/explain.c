@@ -175,7 +175,7 @@ static bool has_place(const struct explain *explain)
     const struct route *route = explain->route;
 
     return route->concurrency == 0 || route->is_shadow || explain->parts.concurrency == NULL ||
-           concurrency_count(explain->parts.concurrency, key_of(explain), route->name) <
+           concurrency_count(explain->parts.concurrency, key_of(explain), route->place) <
                (size_t)route->concurrency;
 }
 

@@ -140,7 +140,7 @@ static bool take_place(struct exchange *exchange)
     if (max == 0)
         return true;
     if (concurrency_enter(exchange->proxy->parts.concurrency, key_of(exchange),
-                          exchange->route->name, max)) {
+                          exchange->route->place, max)) {
         exchange->holds_concurrency = true;
         return true;
     }
@@ -252,7 +252,7 @@ void admission_cancel(struct exchange *exchange)
     if (exchange->holds_concurrency) {
         exchange->holds_concurrency = false;
         concurrency_leave(exchange->proxy->parts.concurrency, key_of(exchange),
-                          exchange->route->name);
+                          exchange->route->place);
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kamiyo/base/mem.h"
@@ -161,6 +162,17 @@ static uint8_t *refund_bits(struct route_table *table, const struct route_option
     return bits;
 }
 
+/* Routes without a name are not one route; "#" begins no name. */
+static struct slice place_of(struct route_table *table, const struct route *route)
+{
+    char made_up[32];
+
+    if (route->name.length > 0)
+        return route->name;
+    (void)snprintf(made_up, sizeof(made_up), "#%zu", route->index);
+    return keep_text(table, made_up);
+}
+
 static void add_route(struct route_table *table, const struct route_options *options, size_t index)
 {
     struct route *route = &table->routes[index];
@@ -174,6 +186,8 @@ static void add_route(struct route_table *table, const struct route_options *opt
     route->cost_from = keep_text(table, options->cost_from);
     route->max_cost = options->max_cost;
     route->concurrency = options->concurrency;
+    if (route->concurrency > 0)
+        route->place = place_of(table, route);
     route->on_failure = options->on_failure;
     if (route->has_own_tiers)
         table->extras[index].policies = own_policies(table, options);

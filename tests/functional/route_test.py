@@ -205,6 +205,20 @@ def test_concurrency(t):
     assert remaining(gateway.get("/slow")) == 7, "the refused one took nothing"
 
 
+def test_concurrency_of_routes_without_a_name(t):
+    gateway, upstream = t.pair(with_routes({"path": "/slow", "concurrency": 1}, {"path": "/slower", "concurrency": 1}))
+    gate = threading.Event()
+    t.defer(gate.set)
+    upstream.reply = lambda message, connection: gate.wait() and response(200, [], b"ok")
+    clients = [gateway.client() for _ in range(2)]
+    for client, target in zip(clients, ("/slow", "/slower")):
+        client.send(request("GET", target))
+    upstream.wait_requests(2)
+    assert [gateway.get(target).status for target in ("/slow", "/slower")] == [429, 429]
+    gate.set()
+    assert [client.response().status for client in clients] == [200, 200], "each route counts its own"
+
+
 def test_concurrency_does_not_leak_when_clients_die(t):
     gateway, upstream = t.pair(with_routes({"path": "/slow", "concurrency": 2}, tiers={"anonymous": {"hour": 1000}}))
     gate = threading.Event()

@@ -35,6 +35,7 @@ struct route {
     struct slice cost_from; /* response field, empty = none */
     int64_t max_cost;
     int concurrency;
+    struct slice place; /* its requests in flight are counted under it: its name, or one made up */
     enum limit_on_failure on_failure;
 };
 
