@@ -64,7 +64,7 @@ run_tests() {
     local filter=${1:-} check started=$SECONDS
     need_for_build debug
     need_for_checks fast
-    need python3 'redis-server|valkey-server' openssl
+    need python3 'redis-server|valkey-server' openssl chromium chromium-driver
     choose_redis
     logs=$root/build/logs
     tally=$logs/tally
