@@ -197,8 +197,6 @@ def test_events_end_with_a_drain_and_do_not_delay_it(t):
     gate.set()
     assert client.response().status == 200
     assert gateway.process.wait(PATIENCE) == 0
-    for each in watching:
-        each.close()
 
 
 def test_events_end_at_once_with_an_idle_gateway(t):
