@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from harness import eventually
+from harness import eventually, timeout
 from harness.message import request, response
 from harness.tokens import claims, hmac_token
 from harness.wait import PATIENCE
@@ -39,6 +39,7 @@ def spend(gateway, count, target="/", fields=()):
     return statuses.count(429)
 
 
+@timeout(90)
 def test_who_is_limited_most(t):
     gateway, upstream = t.pair({**LIMITED, "workers": 2})
     assert top(gateway) == {"window_seconds": 60, "denied_total": 0, "clients": []}
@@ -60,6 +61,7 @@ def test_who_is_limited_most(t):
     assert gateway.admin("/api/top?limit=0").status == 400
 
 
+@timeout(90)
 def test_names_of_the_last_denial(t):
     """A route of its own; then a reload, which gives every name another place and perhaps another meaning."""
     gateway, upstream = t.pair(LIMITED)
@@ -79,6 +81,7 @@ def test_names_of_the_last_denial(t):
         assert last() == {"route": name, "window": "minute", "denied": before + 3}
 
 
+@timeout(90)
 def test_refusals_without_a_bucket_are_told_too(t):
     gateway, upstream = t.pair({**LIMITED, "identity": {"jwt": {"secrets": [SECRET]}, "failures": {"minute": 1}},
                                 "tiers": {"anonymous": {"hour": 1000}}})
@@ -88,6 +91,7 @@ def test_refusals_without_a_bucket_are_told_too(t):
     assert [(client["key"], client["window"], client["denied"]) for client in clients] == [("ip:127.0.0.1", "failures", 3)]
 
 
+@timeout(90)
 def test_keys_of_users_are_texts_like_any(t):
     """What a user's id may hold does not break the JSON, and no token stands in it."""
     gateway, upstream = t.pair(LIMITED)
@@ -99,6 +103,7 @@ def test_keys_of_users_are_texts_like_any(t):
     assert as_user(user)[0][1].split()[1] not in answer
 
 
+@timeout(90)
 def test_only_with_the_token(t):
     gateway, upstream = t.pair({**LIMITED, "admin": {"token": "sesame"}})
     assert gateway.admin("/api/top").status == 401
@@ -147,6 +152,7 @@ class Stream:
         self.socket.close()
 
 
+@timeout(90)
 def test_events_tell_what_happens(t):
     gateway, upstream = t.pair({**LIMITED, "workers": 2})
     stream = Stream(gateway)
@@ -166,6 +172,7 @@ def test_events_tell_what_happens(t):
     stream.close()
 
 
+@timeout(90)
 def test_events_tell_an_outage_and_its_end(t):
     redis = t.redis()
     gateway = t.gateway({"redis": {"url": redis.url}}, t.upstream())
@@ -180,6 +187,7 @@ def test_events_tell_an_outage_and_its_end(t):
     stream.close()
 
 
+@timeout(90)
 def test_events_end_with_a_drain_and_do_not_delay_it(t):
     gateway, upstream = t.pair({"drain_timeout": "60s"})
     gate = threading.Event()
@@ -199,6 +207,7 @@ def test_events_end_with_a_drain_and_do_not_delay_it(t):
     assert gateway.process.wait(PATIENCE) == 0
 
 
+@timeout(90)
 def test_events_end_at_once_with_an_idle_gateway(t):
     gateway, upstream = t.pair({"drain_timeout": "60s"})
     streams = [Stream(gateway) for _ in range(5)]
@@ -210,6 +219,7 @@ def test_events_end_at_once_with_an_idle_gateway(t):
         assert list(iter(stream.event, None))[-1][0] == "end"
 
 
+@timeout(90)
 def test_events_need_the_token_and_end_with_it(t):
     gateway, upstream = t.pair({"admin": {"token": "before"}})
     assert Stream(gateway).status == 401
@@ -220,6 +230,7 @@ def test_events_need_the_token_and_end_with_it(t):
     assert list(iter(stream.event, None))[-1] == ("end", {"reason": "token"})
 
 
+@timeout(90)
 def test_no_more_watch_than_may(t):
     gateway, upstream = t.pair()
     streams = [Stream(gateway) for _ in range(16)]

@@ -3,7 +3,7 @@
 
 import threading
 
-from harness import browser, eventually
+from harness import browser, eventually, timeout
 from harness.message import request
 from harness.tokens import claims, hmac_token
 from harness.wait import PATIENCE
@@ -64,6 +64,7 @@ def spend(gateway, count, fields=()):
     client.close()
 
 
+@timeout(240)
 def test_page_shows_what_happens(t):
     gateway, upstream = t.pair({**LIMITED, "workers": 2})
     over = threading.Event()
@@ -93,6 +94,7 @@ def test_page_shows_what_happens(t):
         page.wait("#requests", lambda text: text == "0")
 
 
+@timeout(240)
 def test_page_tells_an_outage_and_a_restart(t):
     redis = t.redis()
     gateway = t.gateway({"redis": {"url": redis.url}}, t.upstream())
@@ -114,6 +116,7 @@ def test_page_tells_an_outage_and_a_restart(t):
         page.browser.complaints()  # that nothing answered for a while is a complaint of the browser's own
 
 
+@timeout(240)
 def test_reset_by_keyboard(t):
     gateway, upstream = t.pair(LIMITED)
     spend(gateway, 5, as_user("bob"))
@@ -140,6 +143,7 @@ def test_reset_by_keyboard(t):
         assert gateway.get("/", as_user("bob")).status == 200
 
 
+@timeout(240)
 def test_names_are_never_markup(t):
     """A user may be called anything, and the page shows it as text."""
     gateway, upstream = t.pair(LIMITED)
@@ -160,6 +164,7 @@ def test_names_are_never_markup(t):
         assert any("Content Security Policy" in line for line in page.browser.complaints())
 
 
+@timeout(240)
 def test_signing_in(t):
     gateway, upstream = t.pair({"admin": {"token": "se&sa=me%"}})
     with Page(t, gateway, "/?token=se%26sa%3Dme%25") as page:

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import termios
 
-from harness import eventually
+from harness import eventually, timeout
 from harness.message import request
 from harness.process import free_port, gateway_binary
 from harness.wait import PATIENCE
@@ -34,6 +34,7 @@ def spend(gateway, count):
     client.close()
 
 
+@timeout(120)
 def test_lines_where_stdout_is_no_terminal(t):
     gateway, upstream = t.pair(LIMITED)
     spend(gateway, 9)
@@ -44,6 +45,7 @@ def test_lines_where_stdout_is_no_terminal(t):
     assert lines[0].endswith("most limited ip:127.0.0.1 7") and "\033" not in done.stdout
 
 
+@timeout(120)
 def test_what_is_wrong_is_told(t):
     gateway, upstream = t.pair({"admin": {"token": "sesame"}})
     nobody = top(gateway, "--admin", f"127.0.0.1:{free_port()}")
@@ -57,6 +59,7 @@ def test_what_is_wrong_is_told(t):
     assert help_text.returncode == 0 and "--admin" in help_text.stdout
 
 
+@timeout(120)
 def test_a_reader_that_leaves_ends_it(t):
     gateway, upstream = t.pair()
     process = subprocess.Popen([gateway_binary(), "top", "--config", gateway.config_path], stdout=subprocess.PIPE, env=ENVIRONMENT)
@@ -108,6 +111,7 @@ class Screen:
         os.close(self.slave)
 
 
+@timeout(120)
 def test_screen(t):
     gateway, upstream = t.pair({**LIMITED, "workers": 2})
     screen = Screen(gateway)
@@ -135,6 +139,7 @@ def test_screen(t):
     screen.end()
 
 
+@timeout(120)
 def test_screen_is_left_by_signals(t):
     gateway, upstream = t.pair()
     for leave in (lambda screen: screen.press(b"\x03"), lambda screen: screen.process.send_signal(signal.SIGTERM),
@@ -145,6 +150,7 @@ def test_screen_is_left_by_signals(t):
         screen.end()
 
 
+@timeout(120)
 def test_no_color(t):
     gateway, upstream = t.pair()
     screen = Screen(gateway, env={"NO_COLOR": "1", "LC_ALL": "C"})
@@ -154,6 +160,7 @@ def test_no_color(t):
     screen.end()
 
 
+@timeout(120)
 def test_screen_comes_back_after_a_restart(t):
     gateway, upstream = t.pair()
     screen = Screen(gateway)
