@@ -103,6 +103,24 @@ void bucket_add(struct bucket *bucket, const struct limit_window *window, int64_
         clamp_level(window, (wide)bucket->level - (wide)tokens * window->units_per_token);
 }
 
+void bucket_lack(struct bucket *bucket,
+                 const struct limit_window *window,
+                 int64_t tokens,
+                 int64_t elapsed_ms,
+                 int64_t others)
+{
+    wide lacking = (wide)window->capacity_units - bucket->level;
+    wide needed = (wide)tokens * window->units_per_token - (wide)elapsed_ms * window->units_per_ms;
+    wide beside = (wide)others * window->units_per_token;
+
+    if (needed <= 0)
+        return;
+    if (beside > 0)
+        needed += beside < lacking ? beside : lacking;
+    if (lacking < needed)
+        bucket->level = clamp_level(window, window->capacity_units - needed);
+}
+
 void bucket_change(struct bucket *bucket,
                    const struct limit_window *from,
                    const struct limit_window *to)

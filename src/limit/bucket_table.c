@@ -271,28 +271,90 @@ remember_denial(struct bucket_record *record, const struct bucket_mirror *mirror
     record->denied_until_ms = mirror->denied_until_ms;
 }
 
-void bucket_table_mirror(struct bucket_table *table,
+/* What each window still lacks of the debt, in whole tokens, rounded up: no gift. */
+static void find_owed(const struct bucket_shard *shard,
+                      const struct bucket_record *record,
+                      const struct bucket_shape *shape,
+                      int64_t now_ms,
+                      struct bucket_debt *debt)
+{
+    struct bucket buckets[LIMIT_MAX_WINDOWS];
+
+    bucket_shard_load(shard, record, shape, now_ms, buckets);
+    for (size_t i = 0; i < shape->policy.window_count; i++) {
+        const struct limit_window *window = &shape->policy.windows[i];
+        int64_t lacking;
+
+        bucket_refill(&buckets[i], window, now_ms);
+        lacking = (window->capacity_units - buckets[i].level + window->units_per_token - 1) /
+                  window->units_per_token;
+        debt->owed[i] = debt->tokens < lacking ? debt->tokens : lacking;
+    }
+}
+
+/* Take one record's debt out of the ledger, as windows of `shape`, a whole one. */
+static void collect_record(struct bucket_shard *shard,
+                           struct bucket_record *record,
+                           struct bucket_shape *shape,
+                           int64_t now_ms,
+                           struct bucket_debt *debt)
+{
+    const char *key = bucket_record_key(record);
+    const char *separator = memchr(key, 0, record->key_length);
+
+    debt->tokens = record->debt_tokens;
+    debt->taken_ms = now_ms;
+    find_owed(shard, record, shape, now_ms, debt);
+    debt->shape = shape;
+    bucket_shape_ref(shape);
+    debt->key_length = separator == NULL ? record->key_length : (size_t)(separator - key);
+    debt->route_length = separator == NULL ? 0 : record->key_length - debt->key_length - 1;
+    memcpy(debt->key, key, debt->key_length);
+    if (separator != NULL)
+        memcpy(debt->route, separator + 1, debt->route_length);
+    bucket_shard_owe(shard, record, -record->debt_tokens);
+}
+
+/*
+ * Only an entry that owes nothing, or whose debt leaves now, takes what the store says: how much of
+ * a debt a window has refilled since is in the levels alone.
+ */
+static bool may_mirror(struct bucket_shard *shard,
+                       const struct bucket_mirror *mirror,
+                       const struct bucket_record *record,
+                       const struct bucket_debt *debt)
+{
+    return atomic_load_explicit(&shard->generation, memory_order_relaxed) == mirror->generation &&
+           (record == NULL || record->debt_tokens == 0 || debt != NULL);
+}
+
+bool bucket_table_mirror(struct bucket_table *table,
                          const struct bucket_key *key,
                          struct bucket_shape *shape,
                          const struct bucket_mirror *mirror,
-                         int64_t now_ms)
+                         int64_t now_ms,
+                         struct bucket_debt *debt)
 {
     struct bucket buckets[LIMIT_MAX_WINDOWS];
     struct bucket_shard *shard = lock_shard(table, key);
+    struct bucket_record *record = bucket_shard_find(shard, key);
+    bool is_owing = record != NULL && record->debt_tokens != 0;
+    bool is_taken = false;
 
-    if (atomic_load_explicit(&shard->generation, memory_order_relaxed) == mirror->generation) {
-        struct bucket_record *record = bucket_shard_find(shard, key);
-        int64_t owed = record != NULL ? record->debt_tokens : 0;
-
+    if (LIKELY(may_mirror(shard, mirror, record, debt))) {
+        is_taken = is_owing;
+        if (UNLIKELY(is_taken))
+            collect_record(shard, record, shape, now_ms, debt);
         for (size_t i = 0; i < shape->policy.window_count; i++) {
             buckets[i] = (struct bucket){mirror->levels[i], now_ms};
-            bucket_add(&buckets[i], &shape->policy.windows[i], owed);
+            bucket_add(&buckets[i], &shape->policy.windows[i], is_taken ? debt->owed[i] : 0);
         }
         record = save(shard, key, record, shape, buckets, 0, now_ms);
         if (record != NULL)
             remember_denial(record, mirror, now_ms);
     }
     unlock_shard(shard);
+    return is_taken;
 }
 
 /*
@@ -373,22 +435,50 @@ int64_t bucket_table_reset(struct bucket_table *table, const struct bucket_key *
     return windows;
 }
 
+/* The store may have lifted the levels since, not knowing of these tokens. */
+static void set_right(struct bucket_shard *shard,
+                      struct bucket_record *record,
+                      const struct bucket_shape *shape,
+                      const int64_t owed[],
+                      int64_t since_ms,
+                      int64_t now_ms)
+{
+    struct bucket buckets[LIMIT_MAX_WINDOWS];
+
+    if (record->shape != shape->index)
+        return; /* a share, which only the table decides by; or other limits, that came later */
+    bucket_shard_load(shard, record, shape, now_ms, buckets);
+    for (size_t i = 0; i < shape->policy.window_count; i++) {
+        const struct limit_window *window = &shape->policy.windows[i];
+
+        bucket_refill(&buckets[i], window, now_ms);
+        bucket_lack(&buckets[i], window, owed[i], now_ms - since_ms, record->debt_tokens);
+    }
+    bucket_record_store(record, buckets);
+}
+
 void bucket_table_add_debt(struct bucket_table *table,
                            const struct bucket_key *key,
                            struct bucket_shape *shape,
                            int64_t tokens,
+                           const int64_t *owed,
+                           int64_t since_ms,
                            int64_t now_ms)
 {
     struct bucket buckets[LIMIT_MAX_WINDOWS];
+    int64_t all[LIMIT_MAX_WINDOWS];
     struct bucket_shard *shard = lock_shard(table, key);
     struct bucket_record *record = bucket_shard_find(shard, key);
 
+    for (size_t i = 0; i < shape->policy.window_count; i++)
+        all[i] = owed != NULL ? owed[i] : tokens;
     if (record != NULL) { /* of whatever shape: tokens are tokens */
+        set_right(shard, record, shape, all, since_ms, now_ms);
         bucket_shard_owe(shard, record, tokens);
     } else { /* the store has said full since, without these: they are lacking all the same */
         bucket_shard_load(shard, NULL, shape, now_ms, buckets);
         for (size_t i = 0; i < shape->policy.window_count; i++)
-            bucket_add(&buckets[i], &shape->policy.windows[i], tokens);
+            bucket_add(&buckets[i], &shape->policy.windows[i], all[i]);
         (void)save(shard, key, NULL, shape, buckets, tokens, now_ms);
     }
     unlock_shard(shard);
@@ -402,49 +492,6 @@ size_t bucket_table_shard_count(const struct bucket_table *table)
 bool bucket_table_has_debt(const struct bucket_table *table, size_t shard)
 {
     return atomic_load_explicit(&table->shards[shard].debts, memory_order_relaxed) != 0;
-}
-
-/* What each window still lacks of the debt, in whole tokens, rounded up: no gift. */
-static void find_owed(const struct bucket_shard *shard,
-                      const struct bucket_record *record,
-                      const struct bucket_shape *base,
-                      int64_t now_ms,
-                      struct bucket_debt *debt)
-{
-    struct bucket buckets[LIMIT_MAX_WINDOWS];
-
-    bucket_shard_load(shard, record, base, now_ms, buckets);
-    for (size_t i = 0; i < base->policy.window_count; i++) {
-        const struct limit_window *window = &base->policy.windows[i];
-        int64_t lacking;
-
-        bucket_refill(&buckets[i], window, now_ms);
-        lacking = (window->capacity_units - buckets[i].level + window->units_per_token - 1) /
-                  window->units_per_token;
-        debt->owed[i] = debt->tokens < lacking ? debt->tokens : lacking;
-    }
-}
-
-/* Take one record's debt out of the ledger. */
-static void collect_record(struct bucket_shard *shard,
-                           struct bucket_record *record,
-                           int64_t now_ms,
-                           struct bucket_debt *debt)
-{
-    struct bucket_shape *base = bucket_shapes_at(shard->shapes, record->shape)->base;
-    const char *key = bucket_record_key(record);
-    const char *separator = memchr(key, 0, record->key_length);
-
-    debt->tokens = record->debt_tokens;
-    find_owed(shard, record, base, now_ms, debt);
-    debt->shape = base;
-    bucket_shape_ref(base);
-    debt->key_length = separator == NULL ? record->key_length : (size_t)(separator - key);
-    debt->route_length = separator == NULL ? 0 : record->key_length - debt->key_length - 1;
-    memcpy(debt->key, key, debt->key_length);
-    if (separator != NULL)
-        memcpy(debt->route, separator + 1, debt->route_length);
-    bucket_shard_owe(shard, record, -record->debt_tokens);
 }
 
 size_t bucket_table_collect(struct bucket_table *table,
@@ -471,7 +518,8 @@ size_t bucket_table_collect(struct bucket_table *table,
             continue;
         record = bucket_shard_at(shard, place);
         if (record->debt_tokens != 0)
-            collect_record(shard, record, now_ms, &debts[count++]);
+            collect_record(shard, record, bucket_shapes_at(shard->shapes, record->shape)->base,
+                           now_ms, &debts[count++]);
     }
     pthread_mutex_unlock(&shard->lock);
     return count;

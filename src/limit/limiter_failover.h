@@ -43,8 +43,9 @@ struct limiter_call {
     struct loop_timer timer;
     bool is_rehearsal; /* of a peek, as of struct limit_ask */
     bool was_resent;
-    bool was_granted; /* by the table, after the deadline: Redis's books do not have it yet */
-    bool was_refused; /* by the table, after the deadline */
+    bool was_granted;   /* by the table, after the deadline: Redis's books do not have it yet */
+    bool was_refused;   /* by the table, after the deadline */
+    int64_t granted_ms; /* when the table's levels were charged with what Redis may not have */
     uint64_t hash;
     uint8_t key_length;
     uint8_t route_length;

@@ -19,6 +19,7 @@
 
 #include "limit_store.h"
 #include "limiter_failover.h"
+#include "limiter_ledger.h"
 
 /* A denial is remembered for so long at most (contract section 4). */
 #define DENIAL_MEMORY_MS 1000
@@ -125,6 +126,7 @@ static struct limiter_call *make_call(struct limiter_failover *failover,
     call->is_rehearsal = ask->is_rehearsal;
     call->was_resent = false;
     call->was_granted = false;
+    call->granted_ms = 0;
     call->was_refused = false;
     call->hash = ask->key->hash;
     call->key_length = (uint8_t)ask->query->key.length;
@@ -213,6 +215,7 @@ static void answer_locally(struct limiter_call *call, bool is_uncharged)
                            is_uncharged ? BUCKET_LEDGER_ADD : BUCKET_LEDGER_NONE, &decision);
 
         call->was_granted = was_granted && !is_uncharged;
+        call->granted_ms = loop_now_ms(failover->loop);
         call->was_refused =
             decision.outcome == LIMIT_DENIED || decision.outcome == LIMIT_STORE_FAILED;
     }
@@ -226,8 +229,8 @@ static void owe(struct limiter_call *call)
     struct bucket_key key = key_of(call);
 
     if (call->was_granted)
-        bucket_table_add_debt(failover->shared->table, &key, call->shape, call->tokens,
-                              loop_now_ms(failover->loop));
+        bucket_table_add_debt(failover->shared->table, &key, call->shape, call->tokens, NULL,
+                              call->granted_ms, loop_now_ms(failover->loop));
     call->was_granted = false;
 }
 
@@ -272,13 +275,16 @@ static int64_t denial_wait(const struct limiter_call *call, const struct limiter
     return longest_ms;
 }
 
-/* Redis has spoken about all windows: the table is to say the same from now on. */
+/* Redis has spoken about all windows: the table is to say the same from now on. What stands in its
+ * ledger leaves along with that. */
 static void mirror(struct limiter_call *call, const struct limiter_redis_answer *from)
 {
     struct limiter_failover *failover = call->failover;
     const struct limit_policy *policy = &call->shape->policy;
     struct bucket_key key = key_of(call);
     struct bucket_mirror mirror = {.generation = call->generation};
+    struct bucket_debt debt;
+    bool is_open = limiter_ledger_is_open(failover->ledger);
 
     for (size_t i = 0; i < policy->window_count; i++) {
         int64_t ahead_ms = from->buckets[i].time_ms - from->server_ms;
@@ -292,8 +298,9 @@ static void mirror(struct limiter_call *call, const struct limiter_redis_answer 
         mirror.denied_until_ms =
             call->sent_ms + (wait_ms < DENIAL_MEMORY_MS ? wait_ms : DENIAL_MEMORY_MS);
     }
-    bucket_table_mirror(failover->shared->table, &key, call->shape, &mirror,
-                        loop_now_ms(failover->loop));
+    if (bucket_table_mirror(failover->shared->table, &key, call->shape, &mirror,
+                            loop_now_ms(failover->loop), is_open ? &debt : NULL))
+        limiter_ledger_charge(failover->ledger, &debt);
 }
 
 /* The table had refused what Redis charged after all: give it back. */
@@ -343,8 +350,8 @@ static void owe_adjustment(struct limiter_call *call)
     struct bucket_key key = key_of(call);
 
     if (call->action == BUCKET_SCRIPT_ADD)
-        bucket_table_add_debt(call->failover->shared->table, &key, call->shape, call->tokens,
-                              loop_now_ms(call->failover->loop));
+        bucket_table_add_debt(call->failover->shared->table, &key, call->shape, call->tokens, NULL,
+                              call->granted_ms, loop_now_ms(call->failover->loop));
 }
 
 /* True: it is under way again. */
@@ -549,6 +556,7 @@ void limiter_failover_adjust(struct limiter_failover *failover,
     if (failover->state == FAILOVER_UP && redis_client_is_ready(failover->client)) {
         call = make_call(failover, ask, BUCKET_SCRIPT_ADD, tokens);
         call->deadline_ms = ask->now_ms + ADJUST_DEADLINE_MS;
+        call->granted_ms = ask->now_ms;
         if (send_call(call, false)) {
             bucket_table_adjust(table, ask->key, ask->shape, tokens, ask->now_ms,
                                 BUCKET_LEDGER_NONE);

@@ -127,7 +127,7 @@ static void settle(struct charge *charge)
     if (charge->undone != 0) {
         key_of(ledger, &charge->debt, &key);
         bucket_table_add_debt(ledger->shared->table, &key, charge->debt.shape, charge->undone,
-                              loop_now_ms(ledger->loop));
+                              charge->debt.owed, charge->debt.taken_ms, loop_now_ms(ledger->loop));
     }
     free_charge(charge);
 }
@@ -381,4 +381,14 @@ void limiter_ledger_stop(struct limiter_ledger *ledger)
     ledger->is_running = false;
     loop_timer_stop(&ledger->timer);
     redis_client_cancel(&ledger->question);
+}
+
+bool limiter_ledger_is_open(const struct limiter_ledger *ledger)
+{
+    return ledger->is_running && !ledger->is_refused && ledger->under_way < MAX_UNDER_WAY;
+}
+
+void limiter_ledger_charge(struct limiter_ledger *ledger, const struct bucket_debt *debt)
+{
+    begin(ledger, debt);
 }

@@ -48,6 +48,15 @@ int64_t bucket_wait(const struct bucket *bucket,
  * -2^50 units. */
 void bucket_add(struct bucket *bucket, const struct limit_window *window, int64_t tokens);
 /*
+ * See to it that the bucket, refilled at now_ms, lacks `tokens`, less what came back in the
+ * elapsed_ms since they were spent, and beside them what it lacks of `others`, spent before.
+ */
+void bucket_lack(struct bucket *bucket,
+                 const struct limit_window *window,
+                 int64_t tokens,
+                 int64_t elapsed_ms,
+                 int64_t others);
+/*
  * The limits changed: keep what was spent, so tokens += present - stored capacity (contract section
  * 4). The result may be negative. `from` and `to` are windows of one name.
  */

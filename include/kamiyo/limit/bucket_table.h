@@ -101,6 +101,8 @@ void bucket_table_adjust(struct bucket_table *table,
  */
 uint32_t bucket_table_generation(const struct bucket_table *table, const struct bucket_key *key);
 
+struct bucket_debt;
+
 /* What Redis said about all windows of one entry. */
 struct bucket_mirror {
     uint32_t generation;     /* from before the command was sent; another one now = ignored */
@@ -111,15 +113,18 @@ struct bucket_mirror {
                                           for each ms that the store is ahead) */
 };
 /*
- * Set the entry to what Redis said; what stands in its ledger is still taken off. A denial is
- * remembered, unless one is that refuses as much for as long; an admission forgets none, for
- * replies may come in another order than their decisions.
+ * Set the entry to what Redis said. If something stands in its ledger, that is taken out: true,
+ * *debt is to be charged (struct bucket_debt, below) and is taken off the levels already. With
+ * `debt` NULL such an entry stays as it is. A denial is remembered, unless one is that refuses as
+ * much for as long; an admission forgets none, for replies may come in another order than their
+ * decisions.
  */
-void bucket_table_mirror(struct bucket_table *table,
+bool bucket_table_mirror(struct bucket_table *table,
                          const struct bucket_key *key,
                          struct bucket_shape *shape,
                          const struct bucket_mirror *mirror,
-                         int64_t now_ms);
+                         int64_t now_ms,
+                         struct bucket_debt *debt);
 /*
  * Whether a denial of at most this cost is remembered; then *decision says so, but for its mode.
  * Forgets it when the shape differs. In its last 20 ms one who asks is told no, if it would go on:
@@ -141,13 +146,17 @@ int64_t bucket_table_reset(struct bucket_table *table, const struct bucket_key *
 
 /*
  * Add `tokens` (negative: take off) to the ledger alone: a decision that timed out and was not
- * charged after all, or a write-back that certainly did not happen. The levels stay: they were
- * charged when it was decided; only an entry that has gone since comes back with them taken off.
+ * charged after all, or a write-back that certainly did not happen. The levels were charged when it
+ * was decided, at since_ms; what the store has said in between, without these tokens, is set right:
+ * windows lack what they owed then (`owed`, by the windows of `shape`; NULL = the tokens) less what
+ * has come back. An entry that has gone since comes back with the tokens taken off.
  */
 void bucket_table_add_debt(struct bucket_table *table,
                            const struct bucket_key *key,
                            struct bucket_shape *shape,
                            int64_t tokens,
+                           const int64_t *owed,
+                           int64_t since_ms,
                            int64_t now_ms);
 
 /* One entry's spending, taken out of the ledger: whoever has it charges it at most once. */
@@ -155,6 +164,7 @@ struct bucket_debt {
     int64_t tokens;                  /* may be negative: refunds outweighed */
     int64_t owed[LIMIT_MAX_WINDOWS]; /* of these, what a window has not refilled since: at most what
                                         it lacks of full, in whole tokens, rounded up */
+    int64_t taken_ms;                /* when that was so */
     struct bucket_shape *shape; /* the whole policy (base); a reference that the taker gives back */
     size_t key_length;
     size_t route_length;

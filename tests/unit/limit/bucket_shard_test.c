@@ -267,7 +267,7 @@ static void *run_worker(void *arg)
 
             mirror.denied_cost = 2;
             mirror.denied_until_ms = TABLE_START + 100;
-            bucket_table_mirror(f->table, &key, f->shape, &mirror, TABLE_START);
+            (void)bucket_table_mirror(f->table, &key, f->shape, &mirror, TABLE_START, NULL);
             break;
         }
         case 1:

@@ -111,7 +111,7 @@ static void test_one_renews_a_denial(void **state)
     mirror.denied_cost = 4; /* for 6 s */
     for (int64_t at_ms = TABLE_START; at_ms < TABLE_START + 3000; at_ms += 1000) {
         mirror.denied_until_ms = at_ms + 1000;
-        bucket_table_mirror(f.table, &key, f.shape, &mirror, at_ms);
+        assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, at_ms, NULL));
         assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 979, &decision));
         assert_true(bucket_table_is_denied(f.table, &key, f.shape, 5, at_ms + 985, &decision));
         assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, at_ms + 985, &decision));
@@ -122,7 +122,7 @@ static void test_one_renews_a_denial(void **state)
     }
     /* one that ends with its wait is left alone: who comes then may pass */
     mirror.denied_until_ms = TABLE_START + 9000;
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 3000);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 3000, NULL));
     for (int i = 0; i < 3; i++)
         assert_true(
             bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 8990, &decision));
@@ -142,13 +142,13 @@ static void test_mirrors_and_remembers_denials(void **state)
     table_setup(&f, TABLE_MEMORY);
     key = table_key(&f, "user:123");
     mirror = table_mirror(&f, &key, 3, 50);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START, NULL));
     assert_int_equal(table_remaining(&f, "user:123", TABLE_START), 3);
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START, &decision));
 
     mirror.denied_cost = 4;
     mirror.denied_until_ms = TABLE_START + 990;
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10, NULL));
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 3, TABLE_START + 20, &decision));
     assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 10, &decision));
     assert_int_equal(decision.wait_ms, 6000);
@@ -164,10 +164,10 @@ static void test_mirrors_and_remembers_denials(void **state)
 
     /* one that refuses less for less long does not replace it */
     mirror.denied_until_ms = TABLE_START + 2000;
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1000);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1000, NULL));
     mirror.denied_cost = 5;
     mirror.denied_until_ms = TABLE_START + 1900;
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1000);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1000, NULL));
     assert_true(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 1950, &decision));
 
     /* another tier, a refund, a reset */
@@ -176,26 +176,26 @@ static void test_mirrors_and_remembers_denials(void **state)
     assert_false(bucket_table_is_denied(f.table, &key, other, 4, TABLE_START + 1100, &decision));
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 4, TABLE_START + 1100, &decision));
     bucket_shape_unref(other);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1100);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1100, NULL));
     assert_true(bucket_table_is_denied(f.table, &key, f.shape, 5, TABLE_START + 1110, &decision));
     bucket_table_forget_denial(f.table, &key);
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 5, TABLE_START + 1110, &decision));
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1100);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1100, NULL));
     assert_int_equal(bucket_table_reset(f.table, &key), 2);
     assert_int_equal(bucket_table_reset(f.table, &key), 0);
     assert_false(bucket_table_is_denied(f.table, &key, f.shape, 5, TABLE_START + 1110, &decision));
     assert_int_equal(table_remaining(&f, "user:123", TABLE_START + 1110), 10);
 
     /* a reply from before the reset is too late */
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1120);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1120, NULL));
     assert_int_equal(table_remaining(&f, "user:123", TABLE_START + 1120), 10);
 
     /* full again: nothing to remember */
     mirror = table_mirror(&f, &key, 3, 50);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1130);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1130, NULL));
     assert_int_equal(table_stats(&f).entries, 1);
     mirror = table_mirror(&f, &key, 10, 100);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1140);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 1140, NULL));
     assert_int_equal(table_stats(&f).entries, 0);
     table_teardown(&f);
 }
@@ -239,15 +239,7 @@ static void test_the_ledger_is_collected_once(void **state)
         bucket_table_take(f.table, &key, share, 3, TABLE_START, BUCKET_LEDGER_ADD, &decision));
     bucket_table_adjust(f.table, &key, share, 4, TABLE_START, BUCKET_LEDGER_ADD);
     bucket_table_adjust(f.table, &key, share, -1, TABLE_START, BUCKET_LEDGER_ADD);
-    bucket_table_add_debt(f.table, &key, f.shape, 2, TABLE_START);
-
-    /* what Redis says lacks the ledger: it is taken off here */
-    mirror = table_mirror(&f, &key, 10, 60);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10);
-    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START + 10, BUCKET_VIEW_PRESENT,
-                            &decision);
-    assert_int_equal(decision.levels[0].remaining, 2);
-    assert_int_equal(decision.levels[1].remaining, 52);
+    bucket_table_add_debt(f.table, &key, f.shape, 2, NULL, TABLE_START, TABLE_START);
 
     /* full again, but owing: it stays until it was collected */
     for (size_t shard = 0; shard < bucket_table_shard_count(f.table); shard++) {
@@ -256,7 +248,16 @@ static void test_the_ledger_is_collected_once(void **state)
         assert_int_equal(bucket_table_sweep(f.table, shard, &cursor, 1000, TABLE_START + 10000000),
                          0);
     }
-    assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 1);
+
+    /* what Redis says lacks the ledger: it leaves now, and is taken off here */
+    mirror = table_mirror(&f, &key, 10, 60);
+    assert_false(
+        bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10, NULL)); /* not yet */
+    assert_true(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10, &debts[0]));
+    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START + 10, BUCKET_VIEW_PRESENT,
+                            &decision);
+    assert_int_equal(decision.levels[0].remaining, 2);
+    assert_int_equal(decision.levels[1].remaining, 52);
     assert_int_equal(debts[0].tokens, 8);
     assert_int_equal(debts[0].owed[0], 8);
     assert_int_equal(debts[0].owed[1], 8);
@@ -270,7 +271,7 @@ static void test_the_ledger_is_collected_once(void **state)
 
     /* a debt alone makes an entry */
     key = table_key(&f, "ip:192.0.2.1");
-    bucket_table_add_debt(f.table, &key, f.shape, 1, TABLE_START);
+    bucket_table_add_debt(f.table, &key, f.shape, 1, NULL, TABLE_START, TABLE_START);
     assert_int_equal(collect_all(&f, TABLE_START + 10, debts, 8), 1);
     assert_int_equal(debts[0].route_length, 0);
     assert_int_equal(debts[0].owed[0], 1);
@@ -305,10 +306,81 @@ static void test_a_debt_is_what_windows_lack(void **state)
         bucket_table_take(f.table, &key, f.shape, 2, TABLE_START, BUCKET_LEDGER_ADD, &decision));
     assert_int_equal(collect_all(&f, TABLE_START + 31000, debts, 2), 1);
     mirror = table_mirror(&f, &key, 10, 100);
-    bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 31000);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 31000, NULL));
     assert_int_equal(debts[0].owed[0], 2);
     assert_int_equal(debts[0].owed[1], 2);
     bucket_shape_unref(debts[0].shape);
+    table_teardown(&f);
+}
+
+/* What the store says of a window has nothing to do with a debt that this window has refilled. */
+static void test_an_old_debt_is_not_the_short_windows(void **state)
+{
+    struct table_fixture f;
+    struct bucket_mirror mirror;
+    struct bucket_debt debt;
+    struct limit_decision decision;
+    struct bucket_key key;
+
+    (void)state;
+    table_setup(&f, TABLE_MEMORY);
+    key = table_key(&f, "user:123");
+    assert_true(
+        bucket_table_take(f.table, &key, f.shape, 8, TABLE_START, BUCKET_LEDGER_ADD, &decision));
+    mirror = table_mirror(&f, &key, 9, 99);
+    assert_true(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 60000, &debt));
+    assert_int_equal(debt.owed[0], 0);
+    assert_int_equal(debt.owed[1], 7); /* of 8: an hour's 100 bring one in 36 s */
+    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START + 60000, BUCKET_VIEW_PRESENT,
+                            &decision);
+    assert_int_equal(decision.levels[0].remaining, 9);
+    assert_int_equal(decision.levels[1].remaining, 92);
+    bucket_shape_unref(debt.shape);
+    table_teardown(&f);
+}
+
+/* A spending whose fate was unknown is owed in full, though the store has spoken in between. */
+static void test_what_the_store_did_not_know_is_owed(void **state)
+{
+    struct table_fixture f;
+    struct bucket_mirror mirror;
+    struct bucket_debt debts[2];
+    struct limit_decision decision;
+    struct bucket_key key;
+    const int64_t owed[] = {0, 4};
+
+    (void)state;
+    table_setup(&f, TABLE_MEMORY);
+    key = table_key(&f, "user:123");
+    assert_true(table_take(&f, "user:123", 3, TABLE_START));
+    mirror = table_mirror(&f, &key, 9, 99); /* another request's */
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START + 10, NULL));
+    for (int i = 0; i < 3; i++)
+        bucket_table_add_debt(f.table, &key, f.shape, 1, NULL, TABLE_START, TABLE_START + 20);
+    assert_int_equal(collect_all(&f, TABLE_START + 20, debts, 2), 1);
+    assert_int_equal(debts[0].owed[0], 3);
+    assert_int_equal(debts[0].owed[1], 3);
+    bucket_shape_unref(debts[0].shape);
+
+    /* Nothing is charged twice where the levels have it still. */
+    key = table_key(&f, "user:124");
+    assert_true(table_take(&f, "user:124", 3, TABLE_START));
+    for (int i = 0; i < 3; i++)
+        bucket_table_add_debt(f.table, &key, f.shape, 1, NULL, TABLE_START, TABLE_START);
+    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START, BUCKET_VIEW_PRESENT, &decision);
+    assert_int_equal(decision.levels[0].remaining, 7);
+    assert_int_equal(decision.levels[1].remaining, 97);
+    assert_int_equal(collect_all(&f, TABLE_START, debts, 2), 1);
+    assert_int_equal(debts[0].owed[0], 3);
+    bucket_shape_unref(debts[0].shape);
+
+    /* A write-back that did not happen: each window owes what it did. */
+    mirror = table_mirror(&f, &key, 9, 99);
+    assert_false(bucket_table_mirror(f.table, &key, f.shape, &mirror, TABLE_START, NULL));
+    bucket_table_add_debt(f.table, &key, f.shape, 4, owed, TABLE_START, TABLE_START);
+    (void)bucket_table_peek(f.table, &key, f.shape, 1, TABLE_START, BUCKET_VIEW_PRESENT, &decision);
+    assert_int_equal(decision.levels[0].remaining, 9);
+    assert_int_equal(decision.levels[1].remaining, 96);
     table_teardown(&f);
 }
 
@@ -377,6 +449,8 @@ int main(void)
         cmocka_unit_test(test_one_renews_a_denial),
         cmocka_unit_test(test_the_ledger_is_collected_once),
         cmocka_unit_test(test_a_debt_is_what_windows_lack),
+        cmocka_unit_test(test_an_old_debt_is_not_the_short_windows),
+        cmocka_unit_test(test_what_the_store_did_not_know_is_owed),
         cmocka_unit_test(test_other_windows_carry_over_what_they_share),
         cmocka_unit_test(test_shapes_are_used_again),
     };

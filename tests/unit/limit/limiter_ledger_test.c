@@ -116,6 +116,36 @@ static void test_a_connection_that_ends_takes_little_along(void **state)
     store_teardown(&f);
 }
 
+/* A debt in a shard whose worker does not come by leaves with the next decision about its bucket.
+ */
+static void test_a_decision_takes_its_debt_along(void **state)
+{
+    struct store_fixture f;
+    struct bucket_key key;
+    struct bucket_shape *shape;
+    struct limit_decision decision;
+    char name[16];
+
+    store_start_up(&f, state);
+    f.shared->worker_count = 2; /* odd shards are not ours */
+    shape = bucket_shapes_ref(bucket_table_shapes(f.shared->table), &f.policy, 1, 0);
+    for (int i = 0; !bucket_table_has_debt(f.shared->table, 1); i++) {
+        (void)snprintf(name, sizeof(name), "user:%d", i);
+        f.query.key = slice_of(name);
+        bucket_table_key(f.shared->table, f.query.key, f.query.route, &key);
+        if (key.hash >> 63 != 0)
+            assert_true(bucket_table_take(f.shared->table, &key, shape, 3, clock_monotonic_ms(),
+                                          BUCKET_LEDGER_ADD, &decision));
+    }
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    STORE_UNTIL(&f, f.spent == 4);
+    assert_false(bucket_table_has_debt(f.shared->table, 1));
+    limiter_peek_local(f.limiter, &f.query, &decision);
+    assert_int_equal(decision.levels[0].remaining, STORE_BURST - 4);
+    bucket_shape_unref(shape);
+    store_teardown(&f);
+}
+
 static void test_charge_and_refund(void **state)
 {
     struct store_fixture f;
@@ -165,6 +195,7 @@ int main(void)
         LOOP_TEST(test_write_back_until_it_is_done),
         LOOP_TEST(test_an_unused_connection_is_asked_first),
         LOOP_TEST(test_a_connection_that_ends_takes_little_along),
+        LOOP_TEST(test_a_decision_takes_its_debt_along),
         LOOP_TEST(test_charge_and_refund),
         LOOP_TEST(test_share),
     };
