@@ -9,6 +9,7 @@
  */
 #include "kamiyo/limit/limiter.h"
 
+#include <string.h>
 #include <sys/queue.h>
 
 #include "kamiyo/base/attributes.h"
@@ -37,17 +38,20 @@ struct limiter {
     size_t sweep_shard; /* counts this worker's shards */
     size_t sweep_cursor;
     struct bucket_shape *shapes[SHAPE_PLACES]; /* by the policy's address; each with a reference */
-    LIST_HEAD(, reset_answer) answers;
+    LIST_HEAD(, reset) resets;
 };
 
 /* A reset on its way: the answer comes later, as the header says, also when there is nothing to
  * ask. */
-struct reset_answer {
-    LIST_ENTRY(reset_answer) entry;
+struct reset {
+    LIST_ENTRY(reset) entry;
+    struct limiter *limiter;
     struct loop_task task;
     limiter_reset_fn *done;
     void *arg;
     int64_t deleted;
+    size_t count;
+    struct bucket_key keys[]; /* with their bytes in `joined` */
 };
 
 /* This worker's shards, one after another; what is left of the time goes to the next second. */
@@ -93,16 +97,16 @@ struct limiter *limiter_create(struct loop *loop,
 
 void limiter_destroy(struct limiter **limiter)
 {
-    struct reset_answer *answer;
+    struct reset *reset;
 
     if (*limiter == NULL)
         return;
     limiter_failover_destroy(&(*limiter)->failover);
     loop_timer_stop(&(*limiter)->sweep_timer);
-    while ((answer = LIST_FIRST(&(*limiter)->answers)) != NULL) {
-        LIST_REMOVE(answer, entry);
-        loop_task_cancel((*limiter)->loop, &answer->task);
-        mem_free(answer);
+    while ((reset = LIST_FIRST(&(*limiter)->resets)) != NULL) {
+        LIST_REMOVE(reset, entry);
+        loop_task_cancel((*limiter)->loop, &reset->task);
+        mem_free(reset);
     }
     for (size_t i = 0; i < SHAPE_PLACES; i++)
         if ((*limiter)->shapes[i] != NULL)
@@ -270,14 +274,59 @@ enum progress limiter_rehearse(struct limiter *limiter,
     return limiter_failover_peek(limiter->failover, &ask, decision, done, arg, call);
 }
 
+/* From the table; how many buckets there were. */
+static int64_t forget(struct reset *reset)
+{
+    int64_t deleted = 0;
+
+    for (size_t i = 0; i < reset->count; i++)
+        deleted += bucket_table_reset(reset->limiter->shared->table, &reset->keys[i]);
+    return deleted;
+}
+
 static void answer_reset(void *arg)
 {
-    struct reset_answer *queued = arg;
-    struct reset_answer answer = *queued;
+    struct reset *reset = arg;
+    limiter_reset_fn *done = reset->done;
+    void *done_arg = reset->arg;
+    int64_t deleted = reset->deleted;
 
-    LIST_REMOVE(queued, entry);
-    mem_free(queued);
-    answer.done(answer.arg, answer.deleted);
+    LIST_REMOVE(reset, entry);
+    mem_free(reset);
+    done(done_arg, deleted);
+}
+
+/* Until now another worker may have been told of what is no longer there, and remembers it. */
+static void on_store_reset(void *arg, int64_t deleted)
+{
+    struct reset *reset = arg;
+
+    reset->deleted = deleted;
+    if (deleted >= 0)
+        (void)forget(reset); /* the store has counted */
+    answer_reset(reset);
+}
+
+static struct reset *make_reset(struct limiter *limiter, const struct limit_buckets *buckets)
+{
+    size_t count = buckets->route_count + 1;
+    struct reset *reset = mem_alloc_zero(sizeof(*reset) + count * sizeof(reset->keys[0]));
+
+    reset->limiter = limiter;
+    reset->count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct bucket_key *key = &reset->keys[i];
+        struct slice none = {NULL, 0};
+
+        bucket_table_key(limiter->shared->table, buckets->key,
+                         i < buckets->route_count ? buckets->routes[i] : none, key);
+        if (key->data != key->joined)
+            memcpy(key->joined, key->data, key->length);
+        key->data = key->joined;
+    }
+    loop_task_init(&reset->task, answer_reset, reset);
+    LIST_INSERT_HEAD(&limiter->resets, reset, entry);
+    return reset;
 }
 
 void limiter_reset(struct limiter *limiter,
@@ -285,24 +334,13 @@ void limiter_reset(struct limiter *limiter,
                    limiter_reset_fn *done,
                    void *arg)
 {
-    struct reset_answer *answer;
-    int64_t deleted = 0;
+    struct reset *reset = make_reset(limiter, buckets);
 
-    for (size_t i = 0; i <= buckets->route_count; i++) {
-        struct bucket_key bucket_key;
-
-        bucket_table_key(limiter->shared->table, buckets->key,
-                         i < buckets->route_count ? buckets->routes[i] : (struct slice){NULL, 0},
-                         &bucket_key);
-        deleted += bucket_table_reset(limiter->shared->table, &bucket_key);
-    }
-    if (limiter->failover != NULL && !limiter_failover_keep_reset(limiter->failover, buckets)) {
-        limiter_failover_reset(limiter->failover, buckets, done, arg);
-        return;
-    }
-    answer = mem_alloc(sizeof(*answer));
-    *answer = (struct reset_answer){.done = done, .arg = arg, .deleted = deleted};
-    loop_task_init(&answer->task, answer_reset, answer);
-    LIST_INSERT_HEAD(&limiter->answers, answer, entry);
-    loop_defer(limiter->loop, &answer->task);
+    reset->done = done;
+    reset->arg = arg;
+    reset->deleted = forget(reset);
+    if (limiter->failover != NULL && !limiter_failover_keep_reset(limiter->failover, buckets))
+        limiter_failover_reset(limiter->failover, buckets, on_store_reset, reset);
+    else
+        loop_defer(limiter->loop, &reset->task);
 }

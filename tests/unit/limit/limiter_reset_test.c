@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "kamiyo/limit/bucket_table.h"
+
 #include "store_support.h"
 
 static void on_reset(void *arg, int64_t deleted)
@@ -49,6 +51,35 @@ static void test_reset(void **state)
     limiter_reset(f.limiter, &buckets, on_reset, &deleted);
     STORE_UNTIL(&f, deleted != -2);
     assert_int_equal(deleted, -1); /* no more are kept */
+    store_teardown(&f);
+}
+
+/* What another worker hears of Redis between the reset and its arrival there is forgotten too. */
+static void test_reset_forgets_what_was_heard_meanwhile(void **state)
+{
+    static const struct slice windows[] = {{"31622400s", 9}};
+    const struct limit_buckets buckets = {
+        .key = SLICE("user:1"), .window_names = windows, .window_name_count = 1};
+    struct store_fixture f;
+    struct bucket_table *table;
+    struct bucket_shape *shape;
+    struct bucket_mirror mirror = {.denied_cost = 1};
+    struct bucket_key key;
+    struct limit_decision decision;
+    int64_t deleted = -2;
+
+    store_start_up(&f, state);
+    table = f.shared->table;
+    shape = bucket_shapes_ref(bucket_table_shapes(table), &f.policy, 1, 0);
+    bucket_table_key(table, f.query.key, f.query.route, &key);
+    limiter_reset(f.limiter, &buckets, on_reset, &deleted);
+    mirror.generation = bucket_table_generation(table, &key);
+    mirror.denied_until_ms = clock_monotonic_ms() + 1000;
+    (void)bucket_table_mirror(table, &key, shape, &mirror, clock_monotonic_ms(), NULL);
+    assert_true(bucket_table_is_denied(table, &key, shape, 1, clock_monotonic_ms(), &decision));
+    STORE_UNTIL(&f, deleted != -2);
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    bucket_shape_unref(shape);
     store_teardown(&f);
 }
 
@@ -146,6 +177,7 @@ int main(void)
 #define LOOP_TEST(f) cmocka_unit_test_setup_teardown(f, loop_fixture_setup, loop_fixture_teardown)
     const struct CMUnitTest tests[] = {
         LOOP_TEST(test_reset),
+        LOOP_TEST(test_reset_forgets_what_was_heard_meanwhile),
         LOOP_TEST(test_peek),
         LOOP_TEST(test_rehearsal),
         LOOP_TEST(test_rehearsal_without_redis),
