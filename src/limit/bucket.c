@@ -97,6 +97,12 @@ int64_t bucket_wait(const struct bucket *bucket,
     return wait_for_units(bucket, window, tokens * window->units_per_token, now_ms);
 }
 
+int64_t bucket_level(const struct bucket *bucket, const struct limit_window *window, int64_t now_ms)
+{
+    return clamp_level(window,
+                       bucket->level - (wide)(bucket->time_ms - now_ms) * window->units_per_ms);
+}
+
 void bucket_add(struct bucket *bucket, const struct limit_window *window, int64_t tokens)
 {
     bucket->level =

@@ -64,8 +64,8 @@ void bucket_shard_clear(struct bucket_shard *shard);
 struct bucket_record *bucket_shard_find(struct bucket_shard *shard, const struct bucket_key *key);
 /*
  * The record of this key for this shape: the one that is there if it has as many windows (what it
- * remembers stays), else a new one that takes its memory of denial and ledger over. The caller sets
- * levels and time. NULL when there is no memory: then the request was decided, and is forgotten.
+ * remembers stays), else a new one that takes its ledger over. The caller sets levels and time.
+ * NULL when there is no memory: then the request was decided, and is forgotten.
  */
 struct bucket_record *bucket_shard_put(struct bucket_shard *shard,
                                        const struct bucket_key *key,

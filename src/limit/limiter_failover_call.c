@@ -286,11 +286,8 @@ static void mirror(struct limiter_call *call, const struct limiter_redis_answer 
     struct bucket_debt debt;
     bool is_open = limiter_ledger_is_open(failover->ledger);
 
-    for (size_t i = 0; i < policy->window_count; i++) {
-        int64_t ahead_ms = from->buckets[i].time_ms - from->server_ms;
-
-        mirror.levels[i] = from->buckets[i].level - ahead_ms * policy->windows[i].units_per_ms;
-    }
+    for (size_t i = 0; i < policy->window_count; i++)
+        mirror.levels[i] = bucket_level(&from->buckets[i], &policy->windows[i], from->server_ms);
     if (from->status == LIMITER_REDIS_DENIED && call->action == BUCKET_SCRIPT_TAKE) {
         int64_t wait_ms = denial_wait(call, from);
 

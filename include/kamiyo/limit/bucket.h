@@ -44,6 +44,12 @@ int64_t bucket_wait(const struct bucket *bucket,
                     const struct limit_window *window,
                     int64_t tokens,
                     int64_t now_ms);
+/*
+ * The level of a bucket whose time may be ahead of `now_ms` (else it stands at it), as one at
+ * `now_ms` that has the tokens when this one has; at least -2^50 units.
+ */
+int64_t
+bucket_level(const struct bucket *bucket, const struct limit_window *window, int64_t now_ms);
 /* Take `tokens` (negative: give back), below zero if need be, never above the capacity nor below
  * -2^50 units. */
 void bucket_add(struct bucket *bucket, const struct limit_window *window, int64_t tokens);

@@ -129,7 +129,7 @@ bool bucket_table_mirror(struct bucket_table *table,
  * Whether a denial of at most this cost is remembered; then *decision says so, but for its mode.
  * Forgets it when the shape differs. In its last 20 ms one who asks is told no, if it would go on:
  * that one's answer from the store is a denial to remember in its place. The wait is never less
- * than Redis would say, and at most 1 ms more.
+ * than Redis would say, and at most 1 ms and its answer's way more.
  */
 bool bucket_table_is_denied(struct bucket_table *table,
                             const struct bucket_key *key,

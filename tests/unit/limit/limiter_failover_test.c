@@ -396,6 +396,27 @@ static void test_odd_key(void **state)
     store_teardown(&f);
 }
 
+/* What comes back in a window as fast and as long as can be is more than an integer holds. */
+static void test_ahead_of_the_clock_by_more_than_counts(void **state)
+{
+    struct store_fixture f;
+    struct limit_window window;
+    struct limit_decision decision;
+    struct error error;
+
+    store_setup(&f, state);
+    f.policy = (struct limit_policy){.window_count = 0};
+    assert_true(limit_window_init(&window, 300000007, 1, STORE_PERIOD_MS, &error));
+    assert_true(limit_policy_add(&f.policy, &window, &error));
+    store_start(&f);
+    STORE_UNTIL(&f, store_has_redis(&f));
+    STORE_ACTS(&f, STORE_AHEAD);
+    (void)store_expect(&f, LIMIT_ALLOWED, LIMIT_MODE_REDIS);
+    limiter_peek_local(f.limiter, &f.query, &decision);
+    assert_int_equal(decision.outcome, LIMIT_DENIED);
+    store_teardown(&f);
+}
+
 static void test_on_failure(void **state)
 {
     struct store_fixture f;
@@ -538,6 +559,7 @@ int main(void)
         LOOP_TEST(test_wrong_shape_drops_the_connection),
         LOOP_TEST(test_probe_runs_the_script_after_its_errors),
         LOOP_TEST(test_odd_key),
+        LOOP_TEST(test_ahead_of_the_clock_by_more_than_counts),
         LOOP_TEST(test_on_failure),
         LOOP_TEST(test_cancel),
         LOOP_TEST(test_absent_at_the_start),

@@ -95,6 +95,11 @@ static void run_script(struct store_fixture *f,
     case STORE_SHAPE:
         fake_redis_reply(connection, "*1\r\n$2\r\nhm\r\n");
         break;
+    case STORE_AHEAD:
+        (void)snprintf(reply, sizeof(reply), "*3\r\n:%lld\r\n:0\r\n:%lld\r\n",
+                       (long long)clock_wall_ms() * 4 + 1, (long long)STORE_PERIOD_MS);
+        fake_redis_reply(connection, reply);
+        break;
     }
 }
 

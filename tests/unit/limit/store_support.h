@@ -40,6 +40,7 @@ enum store_act {
     STORE_OOM,
     STORE_READ_ONLY,
     STORE_SHAPE, /* a reply of a wrong shape */
+    STORE_AHEAD, /* empty, and as far ahead of its clock as can be */
 };
 
 struct store_fixture {
