@@ -97,6 +97,22 @@ int64_t bucket_wait(const struct bucket *bucket,
     return wait_for_units(bucket, window, tokens * window->units_per_token, now_ms);
 }
 
+int64_t bucket_longest_wait(const struct bucket *buckets,
+                            const struct limit_policy *policy,
+                            int64_t tokens,
+                            int64_t now_ms)
+{
+    int64_t longest_ms = 0;
+
+    for (size_t i = 0; i < policy->window_count; i++) {
+        int64_t wait_ms = bucket_wait(&buckets[i], &policy->windows[i], tokens, now_ms);
+
+        if (wait_ms > longest_ms)
+            longest_ms = wait_ms;
+    }
+    return longest_ms;
+}
+
 int64_t bucket_level(const struct bucket *bucket, const struct limit_window *window, int64_t now_ms)
 {
     return clamp_level(window,

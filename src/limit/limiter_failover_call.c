@@ -260,21 +260,6 @@ void limiter_failover_flush_held(struct limiter_failover *failover)
 
 /* --- results --- */
 
-static int64_t denial_wait(const struct limiter_call *call, const struct limiter_redis_answer *from)
-{
-    const struct limit_policy *policy = &call->shape->policy;
-    int64_t longest_ms = 0;
-
-    for (size_t i = 0; i < policy->window_count; i++) {
-        int64_t wait_ms =
-            bucket_wait(&from->buckets[i], &policy->windows[i], call->tokens, from->server_ms);
-
-        if (wait_ms > longest_ms)
-            longest_ms = wait_ms;
-    }
-    return longest_ms;
-}
-
 /* Redis has spoken about all windows: the table is to say the same from now on. What stands in its
  * ledger leaves along with that. */
 static void mirror(struct limiter_call *call, const struct limiter_redis_answer *from)
@@ -289,7 +274,7 @@ static void mirror(struct limiter_call *call, const struct limiter_redis_answer 
     for (size_t i = 0; i < policy->window_count; i++)
         mirror.levels[i] = bucket_level(&from->buckets[i], &policy->windows[i], from->server_ms);
     if (from->status == LIMITER_REDIS_DENIED && call->action == BUCKET_SCRIPT_TAKE) {
-        int64_t wait_ms = denial_wait(call, from);
+        int64_t wait_ms = bucket_longest_wait(from->buckets, policy, call->tokens, from->server_ms);
 
         mirror.denied_cost = call->tokens;
         mirror.denied_until_ms =

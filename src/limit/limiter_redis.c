@@ -318,18 +318,6 @@ void limiter_redis_set_deadline(struct limiter_redis *redis,
 
 /* --- reading --- */
 
-static bool lacks_tokens(const struct limiter_redis_answer *answer,
-                         const struct limiter_redis_request *request)
-{
-    for (size_t i = 0; i < request->policy->window_count; i++) {
-        const struct limit_window *window = &request->policy->windows[i];
-
-        if (bucket_wait(&answer->buckets[i], window, request->tokens, answer->server_ms) > 0)
-            return true;
-    }
-    return false;
-}
-
 /* False: not a reply of the script's. */
 static bool read_script_reply(const struct limiter_redis_request *request,
                               const struct redis_reply *reply,
@@ -344,7 +332,8 @@ static bool read_script_reply(const struct limiter_redis_request *request,
         bucket_script_read(request->policy, values, count, &answer->server_ms, answer->buckets)) {
     case BUCKET_SCRIPT_DENIED:
         answer->status = LIMITER_REDIS_DENIED;
-        return lacks_tokens(answer, request);
+        return bucket_longest_wait(answer->buckets, request->policy, request->tokens,
+                                   answer->server_ms) > 0;
     case BUCKET_SCRIPT_DONE:
         answer->status = LIMITER_REDIS_ALLOWED;
         return true;

@@ -44,6 +44,11 @@ int64_t bucket_wait(const struct bucket *bucket,
                     const struct limit_window *window,
                     int64_t tokens,
                     int64_t now_ms);
+/* The longest of all windows. */
+int64_t bucket_longest_wait(const struct bucket *buckets,
+                            const struct limit_policy *policy,
+                            int64_t tokens,
+                            int64_t now_ms);
 /*
  * The level of a bucket whose time may be ahead of `now_ms` (else it stands at it), as one at
  * `now_ms` that has the tokens when this one has; at least -2^50 units.
