@@ -129,7 +129,7 @@ static void go_up(struct limiter_failover *failover)
     failover->script_windows = 0;
     confirm(failover);
     limiter_reset_send_kept(failover->reset); /* before the debts, which were spent after it */
-    /* Debts first: on this connection they are charged before the decisions that follow. */
+    /* Debts begin to leave before the decisions that follow; the ledger has its own pace. */
     limiter_ledger_start(failover->ledger);
     limiter_presence_start(failover->presence);
     limit_store_report_up(failover->shared->store);

@@ -20,7 +20,8 @@ struct limit_shared {
     struct bucket_table *table;
     struct limit_store *store; /* never NULL; fields in src/limit/limit_store.c */
     size_t worker_count;       /* shard s of the table is swept and written back by worker s mod
-                                  worker_count */
+                                  worker_count; but what a bucket owes leaves with the first
+                                  decision about it, wherever that is */
 };
 
 /* NULL when the table cannot be allocated. */
