@@ -23,8 +23,7 @@ class Page:
     """The page of a gateway in a browser of its own; closed with a look at what the browser has to say."""
 
     def __init__(self, t, gateway, target="/"):
-        if not browser.is_installed():
-            t.skip("no chromium and chromedriver")
+        assert browser.is_installed(), "no chromium and chromedriver"
         self.origin = f"http://127.0.0.1:{gateway.admin_port}"
         self.browser = browser.Browser(gateway.directory)
         self.browser.open(self.origin + target)
