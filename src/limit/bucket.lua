@@ -40,7 +40,7 @@ if now > deadline then return {now * 4 + 2} end
 local hash -- the fields of one window; with names: of all, three each
 if names then hash = read('HMGET', keys[1], cmsgpack.unpack(names)) end
 local reply -- the first table that HMGET answers: a new one would cost more than writing over what has been read
-local allowed, new, ahead, astray, changed, stuck = true, 0, nil, nil, nil, nil
+local allowed, ahead, astray, changed, stuck = true, nil, nil, nil, nil
 local known, elapsed -- a last_refill and how long it is ago: the windows of one identity mostly share it
 local i, at, units, speed, full, period, burst = 1, fourth, P1, L1, full1, period1, burst1
 while units do
@@ -99,7 +99,7 @@ while units do
   elseif hash.err then
     return find(hash.err, '^WRONGTYPE') and {now * 4 + 3, i} or hash
   else
-    level, new = full, new + 1
+    level = full
     changed = changed or {}
     changed[i] = 'new'
   end
@@ -181,7 +181,7 @@ if charge or (stuck or astray) and action == 0 then
   end
   if names and (not charge or fields[1]) then
     if fields[1] then call('HSET', keys[1], unpack(fields)) end
-    local left = new < count and call('PTTL', keys[1]) or -1
+    local left = call('PTTL', keys[1]) -- windows of another tier may be in it, and need longer
     if left == -1 or charge and left < key_rest then call('EXPIRE', keys[1], math.ceil(key_life / 1000)) end
   end
 end

@@ -236,6 +236,19 @@ def test_a_ttl_is_prolonged_when_it_must_be(t, layout):
 
 
 @cases(LAYOUTS)
+def test_a_shorter_window_leaves_a_longer_one_its_time(t, layout):
+    """One hash has them all in layout identity: whoever changes tiers for a moment must not get the day back."""
+    redis = t.redis()
+    gateway = started(t, redis, layout, {"anonymous": {"day": 3}, "pro": {"second": 10}})
+    day = Window(86400, 3)
+    for _ in range(3):
+        assert ask(gateway, "u").status == 200
+    assert ask(gateway, "u", "pro").status == 200
+    assert redis.command("TTL", key_of(layout, "u", day)) >= 2 * 86400 - 10
+    assert ask(gateway, "u").status == 429
+
+
+@cases(LAYOUTS)
 def test_limits_that_change_keep_what_was_spent(t, layout):
     redis = t.redis()
     tiers = {"anonymous": {"hour": 100}, "pro": {"hour": 200}, "mini": {"hour": 50}}
