@@ -36,7 +36,7 @@ class Page:
             if kind is None:
                 assert self.browser.complaints() == []
                 foreign = [url for url in self.browser.requested() if not url.startswith(self.origin + "/")]
-                assert foreign == [], "the page asks for something elsewhere"
+                assert foreign == [], f"the page asks for something elsewhere: {foreign}"
         finally:
             self.browser.close()
 

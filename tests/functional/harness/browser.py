@@ -20,6 +20,7 @@ FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
          "--disable-extensions", "--disable-features=Translate,OptimizationHints,MediaRouter", "--metrics-recording-only",
          "--no-default-browser-check", "--password-store=basic"]
+OWN_PAGES = ("chrome:", "chrome-untrusted:", "about:", "data:,")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -93,13 +94,15 @@ class Browser:
 
     def complaints(self):
         """What the console says: errors, warnings, violations of the page's policy."""
-        return [entry["message"] for entry in self.log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        said = [entry["message"] for entry in self.log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        return [message for message in said if not message.startswith(OWN_PAGES)]
 
     def requested(self):
-        """Every address on a network that pages asked for."""
+        """Every address that pages asked for. The browser's own, as that of an empty window, do not count: what they ask for
+        depends on the machine."""
         events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [url for url in asked if not url.startswith(("chrome:", "data:"))]  # those of the empty window
+        asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [each["request"]["url"] for each in asked if not each["documentURL"].startswith(OWN_PAGES)]
 
     def close(self):
         if self.session is not None:
