@@ -112,8 +112,8 @@ static void begin_event(struct admin *admin)
         send_to_all(admin, SLICE(": waiting for the workers\n\n"));
         return;
     }
-    events->sample_count++;
-    admin_sample_take(sample_at(events, 0), admin->source.metrics, loop_now_ms(admin->loop));
+    admin_sample_take(&events->samples[events->sample_count++ % ADMIN_EVENTS_SAMPLES],
+                      admin->source.metrics, loop_now_ms(admin->loop));
     admin->source.survey(admin->source.arg, on_survey, admin, &events->survey_call);
 }
 

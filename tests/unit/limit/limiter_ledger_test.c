@@ -124,7 +124,7 @@ static void test_a_decision_takes_its_debt_along(void **state)
     struct bucket_key key;
     struct bucket_shape *shape;
     struct limit_decision decision;
-    char name[16];
+    char name[20];
 
     store_start_up(&f, state);
     f.shared->worker_count = 2; /* odd shards are not ours */
