@@ -139,7 +139,9 @@ static void print_headers(const json_t *explanation)
 
     puts(json_object_size(headers) > 0 ? ", with" : "");
     json_object_foreach((json_t *)json_object_get(explanation, "headers"), name, value)
+    {
         printf("          %s: %s\n", name, json_string_value(value));
+    }
 }
 
 static void print_answer(const json_t *explanation)
